@@ -1,0 +1,9 @@
+//! Locks, queues and channels for async tasks and threads alike, on any runtime.
+
+// The file is named as in every crate here; the module is not, because `sync` is the public one.
+#[doc(hidden)]
+#[path = "sync.rs"]
+pub mod __shim;
+pub mod probe;
+
+pub(crate) use __shim as shim;

@@ -1,0 +1,276 @@
+//! Layer 0. The only file of this crate, with its twin in the runtime, that names `std::sync::atomic`,
+//! `std::thread` or loom.
+//!
+//! Owns the choice between the real primitives and loom's, so that every model runs on the code that ships.
+//! Under `--cfg filch_loom` all of these are loom's. Atomics come in three kinds, by whose cache line they
+//! live on, so that a count of locked operations can be told apart by what they cost on many cores:
+//!
+//! | module   | the line is written by                                        |
+//! |----------|---------------------------------------------------------------|
+//! | `owner`  | one thread most of the time (a worker, a timer shard)         |
+//! | `task`   | whoever wakes, polls or joins one task, or uses one channel   |
+//! | `shared` | every worker of a runtime                                     |
+//!
+//! The runtime crate uses this file too, through the hidden module `filch_channels::__shim`.
+#![allow(missing_docs, missing_debug_implementations)]
+#![forbid(unsafe_code)]
+
+#[cfg(filch_loom)]
+pub use loom::{
+    sync::{Arc, MutexGuard, atomic::Ordering},
+    thread,
+};
+#[cfg(not(filch_loom))]
+pub use std::{
+    sync::{Arc, MutexGuard, atomic::Ordering},
+    thread,
+};
+
+#[cfg(filch_loom)]
+use loom::sync::atomic as imp;
+#[cfg(not(filch_loom))]
+use std::sync::atomic as imp;
+
+/// A full fence: `SeqCst` in both worlds (loom honours the fence, though not `SeqCst` accesses).
+#[inline(always)]
+#[cfg_attr(filch_loom, track_caller)]
+pub fn fence(order: Ordering) {
+    imp::fence(order);
+}
+
+macro_rules! integers {
+    ($($name:ident, $std:ident, $int:ty;)*) => {$(
+        #[derive(Debug)]
+        pub struct $name(imp::$std);
+
+        impl $name {
+            #[cfg(not(filch_loom))]
+            #[inline(always)]
+            pub const fn new(value: $int) -> Self {
+                Self(imp::$std::new(value))
+            }
+            #[cfg(filch_loom)]
+            #[track_caller]
+            pub fn new(value: $int) -> Self {
+                Self(imp::$std::new(value))
+            }
+            operations!($int; load(); swap(value: $int); fetch_add(value: $int); fetch_sub(value: $int);
+                fetch_and(value: $int); fetch_or(value: $int););
+            exchange!($int);
+        }
+    )*};
+}
+
+macro_rules! operations {
+    ($int:ty; $($op:ident($($arg:ident: $ty:ty)?);)*) => {
+        $(
+            #[inline(always)]
+            #[cfg_attr(filch_loom, track_caller)]
+            pub fn $op(&self, $($arg: $ty,)? order: Ordering) -> $int {
+                self.0.$op($($arg,)? order)
+            }
+        )*
+        #[inline(always)]
+        #[cfg_attr(filch_loom, track_caller)]
+        pub fn store(&self, value: $int, order: Ordering) {
+            self.0.store(value, order)
+        }
+    };
+}
+
+macro_rules! exchange {
+    ($int:ty) => {
+        #[inline(always)]
+        #[cfg_attr(filch_loom, track_caller)]
+        pub fn compare_exchange(
+            &self,
+            current: $int,
+            new: $int,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<$int, $int> {
+            self.0.compare_exchange(current, new, success, failure)
+        }
+        #[inline(always)]
+        #[cfg_attr(filch_loom, track_caller)]
+        pub fn compare_exchange_weak(
+            &self,
+            current: $int,
+            new: $int,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<$int, $int> {
+            self.0.compare_exchange_weak(current, new, success, failure)
+        }
+    };
+}
+
+macro_rules! atomics {
+    () => {
+        use super::{Ordering, imp};
+
+        integers! {
+            AtomicU8, AtomicU8, u8;
+            AtomicU16, AtomicU16, u16;
+            AtomicU32, AtomicU32, u32;
+            AtomicU64, AtomicU64, u64;
+            AtomicUsize, AtomicUsize, usize;
+        }
+
+        #[derive(Debug)]
+        pub struct AtomicBool(imp::AtomicBool);
+
+        impl AtomicBool {
+            #[cfg(not(filch_loom))]
+            #[inline(always)]
+            pub const fn new(value: bool) -> Self {
+                Self(imp::AtomicBool::new(value))
+            }
+            #[cfg(filch_loom)]
+            #[track_caller]
+            pub fn new(value: bool) -> Self {
+                Self(imp::AtomicBool::new(value))
+            }
+            operations!(bool; load(); swap(value: bool););
+            exchange!(bool);
+        }
+
+        #[derive(Debug)]
+        pub struct AtomicPtr<T>(imp::AtomicPtr<T>);
+
+        impl<T> AtomicPtr<T> {
+            #[cfg(not(filch_loom))]
+            #[inline(always)]
+            pub const fn new(value: *mut T) -> Self {
+                Self(imp::AtomicPtr::new(value))
+            }
+            #[cfg(filch_loom)]
+            #[track_caller]
+            pub fn new(value: *mut T) -> Self {
+                Self(imp::AtomicPtr::new(value))
+            }
+            operations!(*mut T; load(); swap(value: *mut T););
+            exchange!(*mut T);
+        }
+    };
+}
+
+/// Atomics on a line that one thread writes most of the time.
+pub mod owner {
+    atomics!();
+}
+
+/// Atomics on a line that belongs to one task, or to one channel or lock.
+pub mod task {
+    atomics!();
+}
+
+/// Atomics on a line that every worker of a runtime writes.
+pub mod shared {
+    atomics!();
+}
+
+/// A mutex that a panic does not poison: every critical section here keeps its invariants by itself.
+#[derive(Debug)]
+pub struct Mutex<T>(#[cfg(filch_loom)] loom::sync::Mutex<T>, #[cfg(not(filch_loom))] std::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    #[cfg(not(filch_loom))]
+    pub const fn new(value: T) -> Self {
+        Self(std::sync::Mutex::new(value))
+    }
+    #[cfg(filch_loom)]
+    #[track_caller]
+    pub fn new(value: T) -> Self {
+        Self(loom::sync::Mutex::new(value))
+    }
+
+    #[inline]
+    #[cfg_attr(filch_loom, track_caller)]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    #[inline]
+    #[cfg_attr(filch_loom, track_caller)]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+        }
+    }
+
+    pub fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// An `UnsafeCell` whose accesses loom checks.
+#[derive(Debug, Default)]
+pub struct UnsafeCell<T>(
+    #[cfg(filch_loom)] loom::cell::UnsafeCell<T>,
+    #[cfg(not(filch_loom))] std::cell::UnsafeCell<T>,
+);
+
+impl<T> UnsafeCell<T> {
+    #[cfg(not(filch_loom))]
+    pub const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+    #[cfg(filch_loom)]
+    #[track_caller]
+    pub fn new(value: T) -> Self {
+        Self(loom::cell::UnsafeCell::new(value))
+    }
+
+    /// Calls `f` with a pointer for reading; loom reports a concurrent write.
+    #[inline(always)]
+    #[cfg_attr(filch_loom, track_caller)]
+    pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        #[cfg(filch_loom)]
+        return self.0.with(f);
+        #[cfg(not(filch_loom))]
+        f(self.0.get())
+    }
+
+    /// Calls `f` with a pointer for writing; loom reports any concurrent access.
+    #[inline(always)]
+    #[cfg_attr(filch_loom, track_caller)]
+    pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        #[cfg(filch_loom)]
+        return self.0.with_mut(f);
+        #[cfg(not(filch_loom))]
+        f(self.0.get())
+    }
+
+    pub fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+}
+
+/// Runs `f` as a model: every interleaving (within the preemption bound) under loom, and elsewhere the same
+/// code many times over as a stress test, so that every model also runs on each `cargo test`.
+pub fn model(f: impl Fn() + Sync + Send + 'static) {
+    #[cfg(filch_loom)]
+    loom::model(f);
+    #[cfg(not(filch_loom))]
+    for _ in 0..200 {
+        f();
+    }
+}
+
+/// A thread-local without a destructor; loom's own under a model, whose threads share one OS thread.
+#[cfg(not(filch_loom))]
+macro_rules! const_thread_local {
+    ($(#[$meta:meta])* $vis:vis static $name:ident: $ty:ty = $init:expr;) => {
+        std::thread_local! { $(#[$meta])* $vis static $name: $ty = const { $init } }
+    };
+}
+#[cfg(filch_loom)]
+macro_rules! const_thread_local {
+    ($(#[$meta:meta])* $vis:vis static $name:ident: $ty:ty = $init:expr;) => {
+        loom::thread_local! { $(#[$meta])* $vis static $name: $ty = $init; }
+    };
+}
+pub(crate) use const_thread_local;

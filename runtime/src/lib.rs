@@ -1,0 +1,15 @@
+//! An async runtime: work stealing, a reactor on mio, timers, and the toolbox of asyncio.
+
+// Layer 0. The file is named as in every crate here; the module is not, because `sync` is the public one.
+#[path = "sync.rs"]
+mod shim;
+// Layer 1
+mod driver;
+// Layer 2
+mod context;
+// Layer 3
+mod async_fd;
+pub mod io;
+pub mod net;
+pub mod signal;
+pub mod time;
