@@ -206,6 +206,47 @@ impl<T> Mutex<T> {
     }
 }
 
+/// A condition variable for [`Mutex`].
+#[derive(Debug)]
+pub struct Condvar(#[cfg(filch_loom)] loom::sync::Condvar, #[cfg(not(filch_loom))] std::sync::Condvar);
+
+impl Condvar {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        #[cfg(filch_loom)]
+        return Self(loom::sync::Condvar::new());
+        #[cfg(not(filch_loom))]
+        Self(std::sync::Condvar::new())
+    }
+
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// May return early, as `wait` may.
+    pub fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: std::time::Duration,
+    ) -> MutexGuard<'a, T> {
+        self.0.wait_timeout(guard, timeout).unwrap_or_else(|poisoned| poisoned.into_inner()).0
+    }
+
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 /// An `UnsafeCell` whose accesses loom checks.
 #[derive(Debug, Default)]
 pub struct UnsafeCell<T>(

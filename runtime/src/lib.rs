@@ -3,8 +3,10 @@
 // Layer 0. The file is named as in every crate here; the module is not, because `sync` is the public one.
 #[path = "sync.rs"]
 mod shim;
+mod util;
 // Layer 1
 mod driver;
+pub mod task;
 // Layer 2
 mod context;
 // Layer 3
