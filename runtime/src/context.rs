@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::driver::clock::Clock;
+use crate::driver::timers::TimerShard;
 use crate::shim::Arc;
 
 /// There is no filch runtime on this thread.
@@ -26,4 +28,19 @@ impl From<NoRuntime> for std::io::Error {
     fn from(error: NoRuntime) -> std::io::Error {
         std::io::Error::other(error)
     }
+}
+
+/// The timers of the worker that this thread is, or of one that it may use.
+pub(crate) fn timers() -> Result<Arc<TimerShard>, NoRuntime> {
+    Err(NoRuntime)
+}
+
+/// Wakes the owner of `shard`, which sleeps past a deadline that was just inserted.
+pub(crate) fn unpark_timers(shard: &TimerShard) {
+    let _ = shard;
+}
+
+/// The clock of the runtime that this thread belongs to; none: real time.
+pub(crate) fn clock() -> Option<Clock> {
+    None
 }
