@@ -2,7 +2,6 @@
 
 use std::sync::Arc as StdArc;
 use std::task::{Wake, Waker};
-use std::time::Duration;
 
 use super::*;
 use crate::shim::task::AtomicUsize;
@@ -38,6 +37,8 @@ fn fire(shard: &TimerShard, now: u64) -> usize {
 
 #[cfg(not(filch_loom))]
 mod unit {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

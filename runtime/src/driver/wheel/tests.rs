@@ -258,7 +258,7 @@ fn a_batch_leaves_the_rest_for_the_next() {
 #[test]
 fn cancelled_timers_leave_nothing_behind() {
     let (mut wheel, mut random) = (Wheel::new(), Random(1));
-    let rounds = if cfg!(debug_assertions) { 100_000 } else { 10_000_000 };
+    let rounds: u64 = if cfg!(debug_assertions) { 100_000 } else { 10_000_000 };
     let mut held = Vec::new();
     for i in 0..rounds {
         held.push(wheel.insert((i + 2_000).saturating_add(random.any_size())));
