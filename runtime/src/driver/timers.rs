@@ -19,7 +19,7 @@
 //! writes over the zero, with the same effect until the next `prepare_park`.
 #![forbid(unsafe_code)]
 // The scheduler calls most of this.
-#![cfg_attr(not(test), allow(dead_code))]
+#![allow(dead_code)]
 
 use std::fmt;
 use std::task::Waker;
