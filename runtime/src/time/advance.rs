@@ -1,6 +1,6 @@
 //! Layer 3, time. Moves the clock of a paused runtime by hand.
 //!
-//! Owns the two turns that it gives to the tasks whose timers it made due.
+//! Owns the step, and the two turns that it gives to the tasks whose timers it made due. For tests.
 #![forbid(unsafe_code)]
 
 use std::future::poll_fn;
@@ -13,8 +13,9 @@ use crate::time::Duration;
 
 /// Moves the virtual clock forward by `duration`, in one step.
 ///
-/// It returns after the tasks whose timers became due have been woken and had a turn. All of them see the time after
-/// the step, also those whose deadline was before; to see each deadline by itself, [`sleep`](crate::time::sleep) for
+/// It returns after the tasks whose timers became due have been woken, and has yielded twice to let them run (who runs
+/// first is up to the seed of the runtime). All of them see the time after the step, also those whose deadline was
+/// before; to see each deadline by itself, [`sleep`](crate::time::sleep) for
 /// `duration` instead. It may be used to have an [`Interval`](crate::time::Interval) miss ticks.
 ///
 /// # Examples
@@ -49,7 +50,7 @@ pub async fn advance(duration: Duration) {
         // The shard's lock is not held here.
         due.drain(..).for_each(std::task::Waker::wake);
     }
-    // Twice: a task that was woken gets a turn in the first, and what it wakes in turn gets one in the second.
+    // Twice: whom the timers woke may run in the first turn, and whom those wake in the second.
     for _ in 0..2 {
         let mut yielded = false;
         poll_fn(|cx| {
