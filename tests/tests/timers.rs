@@ -1,5 +1,5 @@
-//! The promise: timers fire in the order of their deadlines, never early, at every duration that can be written; and
-//! under a paused clock at exactly the nanosecond that was asked for.
+//! The promise: timers fire in the order of their deadlines, never early, at every duration that can be
+//! written; and under a paused clock at exactly the nanosecond that was asked for.
 //!
 //! Nothing here sleeps or reads the real clock, but for one line that only has to end.
 

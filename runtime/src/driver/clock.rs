@@ -1,8 +1,8 @@
 //! Layer 1, driver. What time it is: nanoseconds since the runtime was built.
 //!
 //! Owns the choice between the monotonic clock of the machine and a virtual one, which stands still until the
-//! runtime (when all is idle) or a test moves it. One `u64` of nanoseconds lasts 584 years; everything beyond is
-//! [`FAR`]. Called by `timers` and by `time` on any thread.
+//! runtime (when all is idle) or a test moves it. One `u64` of nanoseconds lasts 584 years; everything beyond
+//! is [`FAR`]. Called by `timers` and by `time` on any thread.
 #![forbid(unsafe_code)]
 // The builder of a runtime picks the clock.
 #![allow(dead_code)]
@@ -55,8 +55,8 @@ impl Clock {
     pub(crate) fn now(&self) -> u64 {
         match self {
             Clock::Real { base } => ticks(base.elapsed()).min(FAR - 1),
-            // Ordering: Relaxed. The number is all that is read; whoever is woken by a timer got its waker through
-            // the shard's lock.
+            // Ordering: Relaxed. The number is all that is read; whoever is woken by a timer got its waker
+            // through the shard's lock.
             Clock::Virtual(clock) => clock.now.load(Relaxed),
         }
     }
@@ -66,7 +66,8 @@ impl Clock {
         saturating_add(self.base(), Duration::from_nanos(ns))
     }
 
-    /// The tick of `instant` (ours or the standard library's): zero before the runtime was built, at most [`FAR`].
+    /// The tick of `instant` (ours or the standard library's): zero before the runtime was built, at most
+    /// [`FAR`].
     pub(crate) fn ticks(&self, instant: impl Into<Instant>) -> u64 {
         ticks(instant.into().saturating_duration_since(self.base()))
     }

@@ -1,22 +1,23 @@
 //! Layer 1, driver. The timers of one worker: a wheel, the wakers that hang on it, and a lock round both.
 //!
-//! Owns the moment of firing. A shard belongs to one worker, which fires it, and sleeps no longer than to its first
-//! deadline; but any thread may insert and cancel (a sleep moves about with its task), and any worker may fire the
-//! shard of one that is stuck. So there is a lock, on a cache line of its own. Under it no user code runs: a waker is
-//! cloned before, woken and dropped after. Called by `time` on any thread and by `scheduler` on workers.
+//! Owns the moment of firing. A shard belongs to one worker, which fires it, and sleeps no longer than to its
+//! first deadline; but any thread may insert and cancel (a sleep moves about with its task), and any worker
+//! may fire the shard of one that is stuck. So there is a lock, on a cache line of its own. Under it no user
+//! code runs: a waker is cloned before, woken and dropped after. Called by `time` on any thread and by
+//! `scheduler` on workers.
 //!
 //! # No insert is lost to a parking owner
-//! The race is that of tokio's #6683 and #3190: the owner looks for the first deadline and goes to sleep until then,
-//! while another thread inserts an earlier one. Here both sides meet under the lock. `prepare_park` reads the wheel
-//! and publishes `parked_until` in one critical section; `insert` changes the wheel and reads `parked_until` in one.
-//! One of the two sections is first. If the insert is, `prepare_park` returns its deadline or an earlier one. If the
-//! park is, the insert sees what was published, and answers `must_unpark` where the owner would sleep too long; the
-//! caller then wakes the owner, whose parker must remember a wake-up that comes before the sleep. An insert that
-//! answered so lowers `parked_until` to its own deadline, for the owner is as good as awake; only an earlier one need
-//! wake it again.
+//! The race is that of tokio's #6683 and #3190: the owner looks for the first deadline and goes to sleep
+//! until then, while another thread inserts an earlier one. Here both sides meet under the lock.
+//! `prepare_park` reads the wheel and publishes `parked_until` in one critical section; `insert` changes the
+//! wheel and reads `parked_until` in one. One of the two sections is first. If the insert is, `prepare_park`
+//! returns its deadline or an earlier one. If the park is, the insert sees what was published, and answers
+//! `must_unpark` where the owner would sleep too long; the caller then wakes the owner, whose parker must
+//! remember a wake-up that comes before the sleep. An insert that answered so lowers `parked_until` to its
+//! own deadline, for the owner is as good as awake; only an earlier one need wake it again.
 //!
-//! `unparked` stores without the lock. At worst an insert reads the old value, and wakes an owner that is awake, or
-//! writes over the zero, with the same effect until the next `prepare_park`.
+//! `unparked` stores without the lock. At worst an insert reads the old value, and wakes an owner that is
+//! awake, or writes over the zero, with the same effect until the next `prepare_park`.
 #![forbid(unsafe_code)]
 // The scheduler calls most of this.
 #![allow(dead_code)]
@@ -33,7 +34,8 @@ use crate::shim::{Arc, Mutex};
 /// How many timers are fired under one hold of the lock.
 pub(crate) const BATCH: usize = 128;
 
-/// A timer of one shard. Whoever has it owns the timer's place, and gives it back with [`TimerShard::cancel`].
+/// A timer of one shard. Whoever has it owns the timer's place, and gives it back with
+/// [`TimerShard::cancel`].
 ///
 /// It is not `Copy`, so that no place is given back twice.
 #[derive(Debug)]
@@ -157,8 +159,9 @@ impl TimerShard {
         Reset::Armed { must_unpark: self.announce(deadline) }
     }
 
-    /// Called by the owner just before it parks: publishes, under the lock, the deadline it will sleep to, and returns
-    /// it ([`NEVER`]: none). It may be early, where a timer was cancelled; `fire` puts that right.
+    /// Called by the owner just before it parks: publishes, under the lock, the deadline it will sleep to,
+    /// and returns it ([`NEVER`]: none). It may be early, where a timer was cancelled; `fire` puts that
+    /// right.
     #[must_use]
     pub(crate) fn prepare_park(&self) -> u64 {
         let state = self.state.lock();
@@ -175,18 +178,20 @@ impl TimerShard {
         self.parked_until.store(0, Relaxed);
     }
 
-    /// A lower bound of the first deadline ([`NEVER`]: none), without the lock: for a busy worker, to see whether
-    /// `fire` is worth a call.
+    /// A lower bound of the first deadline ([`NEVER`]: none), without the lock: for a busy worker, to see
+    /// whether `fire` is worth a call.
     #[inline]
     pub(crate) fn earliest(&self) -> u64 {
-        // Ordering: Relaxed. It is late by no more than a store takes to reach this core; `fire` looks under the lock.
+        // Ordering: Relaxed. It is late by no more than a store takes to reach this core; `fire` looks under
+        // the lock.
         self.earliest.load(Relaxed)
     }
 
-    /// Takes the wakers of at most [`BATCH`] timers that are due at `now`, in the order of their deadlines, ties in
-    /// the order of insertion, and appends them to `out` for the caller to wake. Returns how many. More may be due
-    /// as long as `earliest` says so. At the end of a runtime, calls with [`NEVER`] until it returns zero take all
-    /// wakers; a sleep that is polled after that, before its deadline, arms a timer where it then is.
+    /// Takes the wakers of at most [`BATCH`] timers that are due at `now`, in the order of their deadlines,
+    /// ties in the order of insertion, and appends them to `out` for the caller to wake. Returns how many.
+    /// More may be due as long as `earliest` says so. At the end of a runtime, calls with [`NEVER`] until it
+    /// returns zero take all wakers; a sleep that is polled after that, before its deadline, arms a timer
+    /// where it then is.
     pub(crate) fn fire(&self, now: u64, out: &mut Vec<Waker>) -> usize {
         out.reserve(BATCH);
         let mut guard = self.state.lock();

@@ -1,16 +1,19 @@
 //! Layer 1, driver. A hierarchical timing wheel over `u64` ticks.
 //!
-//! Owns deadlines and their order, and nothing else: no clock, lock or waker. A timer is an index into a slab; what
-//! hangs on it is kept by `timers`, the only caller, at the same index of a vector of its own.
+//! Owns deadlines and their order, and nothing else: no clock, lock or waker. A timer is an index into a
+//! slab; what hangs on it is kept by `timers`, the only caller, at the same index of a vector of its own.
 //!
-//! After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 7, with the level found by
-//! the highest digit in which deadline and cursor differ, as in tokio's and Linux's. How we differ:
-//! - A slot of the lowest level is 2^16 ns (65.5 us) wide, and eight levels of 64 slots span all of `u64`: no overflow
-//!   list, and nothing wraps round. A tick is a nanosecond: an entry keeps its exact deadline, the one slot under the
-//!   cursor is sorted, and so timers fire in the order of their deadlines, ties in the order of insertion, none early.
-//! - Each slot keeps a lower bound of the deadlines in it, on every level. [`Wheel::next_wake`] gives that, not the
-//!   time at which a higher slot must be spread out below: a lone timer costs one wake-up, not one a level.
-//! - A fired entry keeps its index until its owner releases it. So an index is never stale, and needs no generation.
+//! After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 7, with the level
+//! found by the highest digit in which deadline and cursor differ, as in tokio's. How we differ:
+//! - A slot of the lowest level is 2^16 ns (65.5 us) wide, and eight levels of 64 slots span all of `u64`: no
+//!   overflow list, and nothing wraps round. A tick is a nanosecond: an entry keeps its exact deadline, the
+//!   one slot under the cursor is sorted, and so timers fire in the order of their deadlines, ties in the
+//!   order of insertion, none early.
+//! - Each slot keeps a lower bound of the deadlines in it, on every level. [`Wheel::next_wake`] gives that,
+//!   not the time at which a higher slot must be spread out below: a lone timer costs one wake-up, not one a
+//!   level.
+//! - A fired entry keeps its index until its owner releases it. So an index is never stale, and needs no
+//!   generation.
 #![forbid(unsafe_code)]
 
 /// The width of a slot of level 0, in bits of nanoseconds.
@@ -52,9 +55,9 @@ struct Slot {
 ///
 /// Times are compared as units, that is `ticks >> SLOT_BITS`. Invariants:
 /// - an entry due in the cursor's unit or before is in the cursor's slot of level 0;
-/// - any other is in the level of the highest digit in which its unit differs from the cursor, in the slot named by
-///   that digit. So slots behind the cursor are empty, the cursor's own slot is empty on all levels but the lowest,
-///   and what is in a lower level is due before what is in a higher one.
+/// - any other is in the level of the highest digit in which its unit differs from the cursor, in the slot
+///   named by that digit. So slots behind the cursor are empty, the cursor's own slot is empty on all levels
+///   but the lowest, and what is in a lower level is due before what is in a higher one.
 #[derive(Debug)]
 pub(crate) struct Wheel {
     /// All units before this one have been fired.
@@ -144,7 +147,8 @@ impl Wheel {
         armed
     }
 
-    /// Moves the timer to another deadline, behind all that have it already. Does nothing if it has fired: `false`.
+    /// Moves the timer to another deadline, behind all that have it already. Does nothing if it has fired:
+    /// `false`.
     pub(crate) fn reset(&mut self, index: u32, deadline: u64) -> bool {
         let armed = self.is_armed(index);
         if armed {
@@ -161,8 +165,8 @@ impl Wheel {
         Some(self.slots[level * SLOTS + slot].earliest)
     }
 
-    /// Takes out at most `limit` timers that are due at `now`, in firing order, and gives each index to `fired`.
-    /// Returns how many. If that is `limit`, there may be more.
+    /// Takes out at most `limit` timers that are due at `now`, in firing order, and gives each index to
+    /// `fired`. Returns how many. If that is `limit`, there may be more.
     pub(crate) fn expire(&mut self, now: u64, limit: usize, mut fired: impl FnMut(u32)) -> usize {
         let mut count = 0;
         loop {
@@ -279,8 +283,8 @@ impl Wheel {
 
     /// Moves the entries of a slot that the cursor has just entered to lower levels.
     ///
-    /// Entries with one deadline are all in one slot at any time, and each list is spread in its order: so ties stay
-    /// in the order of insertion.
+    /// Entries with one deadline are all in one slot at any time, and each list is spread in its order: so
+    /// ties stay in the order of insertion.
     fn spread(&mut self, place: usize) {
         let mut index = self.slots[place].head;
         self.slots[place].head = NIL;

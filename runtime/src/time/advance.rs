@@ -13,10 +13,10 @@ use crate::time::Duration;
 
 /// Moves the virtual clock forward by `duration`, in one step.
 ///
-/// It returns after the tasks whose timers became due have been woken, and has yielded twice to let them run (who runs
-/// first is up to the seed of the runtime). All of them see the time after the step, also those whose deadline was
-/// before; to see each deadline by itself, [`sleep`](crate::time::sleep) for
-/// `duration` instead. It may be used to have an [`Interval`](crate::time::Interval) miss ticks.
+/// It returns after the tasks whose timers became due have been woken, and has yielded twice to let them run
+/// (who runs first is up to the seed of the runtime). All of them see the time after the step, also those
+/// whose deadline was before; to see each deadline by itself, [`sleep`](crate::time::sleep()) for `duration`
+/// instead. It may be used to have an [`Interval`](crate::time::Interval) miss ticks.
 ///
 /// # Examples
 /// ```
@@ -41,8 +41,8 @@ pub async fn advance(duration: Duration) {
     let clock = shard.clock();
     assert!(
         clock.is_virtual(),
-        "the clock of this runtime is real and cannot be moved: build the runtime with `Builder::paused_clock`, or \
-         write `#[filch::test(paused)]`"
+        "the clock of this runtime is real and cannot be moved: build the runtime with \
+         `Builder::paused_clock`, or write `#[filch::test(paused)]`"
     );
     clock.advance_to(clock.now().saturating_add(crate::driver::clock::ticks(duration)));
     let mut due = Vec::new();

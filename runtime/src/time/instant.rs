@@ -1,6 +1,7 @@
 //! Layer 3, time. A point in time, of the machine's clock or of a paused runtime's.
 //!
-//! Owns the arithmetic, which saturates where the standard library's panics. Used by all of `time` and by users.
+//! Owns the arithmetic, which saturates where the standard library's panics. Used by all of `time` and by
+//! users.
 #![forbid(unsafe_code)]
 
 use std::ops::{Add, AddAssign, Sub, SubAssign};
@@ -11,9 +12,9 @@ use crate::driver::clock;
 
 /// A point in time, as [`std::time::Instant`], but read from the runtime's clock.
 ///
-/// Inside a paused runtime that clock is virtual; everywhere else it is the machine's. The two convert into each other
-/// freely. Operators and the `saturating_` methods stop at the ends of what the platform can name: `now() +
-/// Duration::MAX` is some point that never comes, and nothing here panics.
+/// Inside a paused runtime that clock is virtual; everywhere else it is the machine's. The two convert into
+/// each other freely. Operators and the `saturating_` methods stop at the ends of what the platform can name:
+/// `now() + Duration::MAX` is some point that never comes, and nothing here panics.
 ///
 /// # Examples
 /// ```
@@ -61,7 +62,8 @@ impl Instant {
         self.0.saturating_duration_since(earlier.0)
     }
 
-    /// The time from `earlier` to here; zero if `earlier` is later. As [`duration_since`](Instant::duration_since).
+    /// The time from `earlier` to here; zero if `earlier` is later. As
+    /// [`duration_since`](Instant::duration_since).
     #[must_use]
     pub fn saturating_duration_since(&self, earlier: Instant) -> Duration {
         self.duration_since(earlier)

@@ -18,8 +18,8 @@ const TOLERANCE: Duration = Duration::from_millis(5);
 /// Ticks now, and then every `period`.
 ///
 /// What happens when the task comes too late for a tick is up to [`MissedTick`]; the default is
-/// [`MissedTick::Delay`]. With a period of zero each tick is due at once, and only the task's budget makes it yield.
-/// With [`Duration::MAX`] there is one tick.
+/// [`MissedTick::Delay`]. With a period of zero each tick is due at once, and only the task's budget makes it
+/// yield. With [`Duration::MAX`] there is one tick.
 ///
 /// # Examples
 /// ```
@@ -37,7 +37,7 @@ pub fn interval(period: Duration) -> Interval {
     interval_at(Instant::now(), period)
 }
 
-/// Ticks at `start`, and then every `period`; otherwise as [`interval`].
+/// Ticks at `start`, and then every `period`; otherwise as [`interval()`].
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     Interval { sleep: Sleep::until(start), period, missed: MissedTick::default() }
@@ -45,10 +45,11 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
 
 /// What an [`Interval`] does about ticks that it missed.
 ///
-/// A tick is missed when it is taken late by a whole period, or by more than 5 ms if the period is longer. A tick that
-/// is less late moves nothing, so that small delays do not add up.
+/// A tick is missed when it is taken late by a whole period, or by more than 5 ms if the period is longer. A
+/// tick that is less late moves nothing, so that small delays do not add up.
 ///
-/// With a period of 10 ms, and a task that is busy from 0 to 35 ms and after that takes each tick when it is due:
+/// With a period of 10 ms, and a task that is busy from 0 to 35 ms and after that takes each tick when it is
+/// due:
 ///
 /// | policy  | ticks are taken at (ms)          | for                                                     |
 /// |---------|----------------------------------|---------------------------------------------------------|
@@ -92,7 +93,7 @@ fn until_next(late: Duration, period: Duration) -> Duration {
     period.saturating_sub(past)
 }
 
-/// Ticks at a fixed pace; made by [`interval`] and [`interval_at`].
+/// Ticks at a fixed pace; made by [`interval()`] and [`interval_at`].
 ///
 /// It is also a [`Stream`] of the instants at which ticks were due; the stream does not end.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Layer 3, time. A future that is ready at a deadline; `timeout` and `interval` are built on it.
 //!
-//! Owns when a timer is armed: at the first poll that finds the deadline ahead, so that a sleep which is never polled,
-//! or a time limit which is never needed, touches no shared memory. Armed at the shard of the worker that polled
-//! first; from there on it may be polled, reset and dropped on any thread.
+//! Owns when a timer is armed: at the first poll that finds the deadline ahead, so that a sleep which is
+//! never polled, or a time limit which is never needed, touches no shared memory. Armed at the shard of the
+//! worker that polled first; from there on it may be polled, reset and dropped on any thread.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -20,9 +20,10 @@ use crate::time::{Duration, Instant};
 
 /// Waits until `duration` has passed.
 ///
-/// The time counts from this call, not from the first poll. A duration of zero is over at once: the future is ready at
-/// its first poll, without a yield (unless the task's budget is spent; use [`yield_now`](crate::yield_now) to let
-/// others run). [`Duration::MAX`], or any other beyond 584 years, never ends.
+/// The time counts from this call, not from the first poll. A duration of zero is over at once: the future is
+/// ready at its first poll, without a yield (unless the task's budget is spent; use
+/// [`yield_now`](crate::yield_now) to let others run). [`Duration::MAX`], or any other beyond 584 years,
+/// never ends.
 ///
 /// # Examples
 /// ```
@@ -47,7 +48,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 
 /// Waits until `deadline`.
 ///
-/// A deadline that has passed is over at once, as in [`sleep`].
+/// A deadline that has passed is over at once, as in [`sleep()`].
 ///
 /// # Panics
 /// When it is polled outside of a runtime.
@@ -59,7 +60,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep::until(deadline)
 }
 
-/// The future of [`sleep`] and [`sleep_until`].
+/// The future of [`sleep()`] and [`sleep_until`].
 ///
 /// It may be moved, also between polls and to other tasks: it wakes the task that polled it last.
 #[must_use = "futures do nothing unless they are awaited"]
@@ -82,7 +83,7 @@ impl Sleep {
         Sleep { state: State::Idle(deadline), location: Location::caller() }
     }
 
-    /// When it ends; one that waits and never ends says the last instant that its runtime can tell, in 584 years.
+    /// When it ends. Once it waits, an end that is more than 584 years away reads as 584 years.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         match &self.state {
@@ -102,8 +103,8 @@ impl Sleep {
 
     /// Moves the deadline, to earlier or later, whether the sleep is over or not.
     ///
-    /// A task that waits for it is woken at the new deadline; it need not poll in between. `self: Pin<&mut Self>` is
-    /// not needed, for a `Sleep` does not mind being moved.
+    /// A task that waits for it is woken at the new deadline, without a poll in between. A pinned sleep may
+    /// be reset too (`sleep.as_mut().reset(..)`): it is [`Unpin`].
     ///
     /// # Examples
     /// ```
@@ -139,8 +140,8 @@ impl Sleep {
                 self.report(quiet);
                 return Poll::Pending;
             }
-            // It fired, be it since we read the clock. Or its shard gave up all timers before their time, with its
-            // runtime: then we must look for another.
+            // It fired, be it since we read the clock. Or its shard gave up all timers before their time,
+            // with its runtime: then we must look for another.
             self.disarm(self.deadline());
         }
         self.arm(cx, quiet)

@@ -1,7 +1,7 @@
 //! Layer 3, time. A future with a time limit.
 //!
-//! Owns the order of things: the inner future first, so that a value which is ready at the deadline wins, and the timer
-//! only if there was none, so that a future which is ready at once pays for one look at the clock.
+//! Owns the order of things: the inner future first, so that a value which is ready at the deadline wins, and
+//! the timer only if there was none, so that a future which is ready at once pays for one look at the clock.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -17,9 +17,9 @@ use crate::time::{Duration, Instant, Sleep};
 
 /// Gives up on `future` after `duration`.
 ///
-/// The time counts from this call. On expiry the future is dropped with the [`Timeout`]; to go on with it instead, give
-/// `&mut future` (pinned), or take it back with [`Timeout::into_inner`]. A value that is ready when the time is up
-/// wins. With [`Duration::ZERO`] the future is polled once.
+/// The time counts from this call. On expiry the future is dropped with the [`Timeout`]; to go on with it
+/// instead, give `&mut future` (pinned), or take it back with [`Timeout::into_inner`]. A value that is ready
+/// when the time is up wins. With [`Duration::ZERO`] the future is polled once.
 ///
 /// # Examples
 /// ```
@@ -44,7 +44,7 @@ pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoF
     timeout_at(Instant::now() + duration, future)
 }
 
-/// Gives up on `future` at `deadline`; otherwise as [`timeout`].
+/// Gives up on `future` at `deadline`; otherwise as [`timeout()`].
 ///
 /// # Panics
 /// When it is polled outside of a runtime.
@@ -59,7 +59,7 @@ pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::Int
     Timeout { inner: future.into_future(), sleep: Sleep::until(deadline) }
 }
 
-/// Waits for `future`, at most for `limit`: [`timeout`] with the arguments in asyncio's order.
+/// Waits for `future`, at most for `limit`: [`timeout()`] with the arguments in asyncio's order.
 ///
 /// # Examples
 /// ```
@@ -84,7 +84,7 @@ pub fn wait_for<F: IntoFuture>(future: F, limit: Duration) -> Timeout<F::IntoFut
 }
 
 pin_project! {
-    /// The future of [`timeout`], [`timeout_at`] and [`wait_for`](crate::time::wait_for).
+    /// The future of [`timeout()`], [`timeout_at`] and [`wait_for`](crate::time::wait_for).
     #[derive(Debug)]
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct Timeout<F> {
@@ -122,9 +122,9 @@ impl<F: Future> Future for Timeout<F> {
 
     #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // Without a budget the inner future cannot show that it is ready, so it would be unfair to look at the clock.
-        // With one it got its chance. Then the clock counts, though nothing of the budget may be left: otherwise a
-        // future that spends all of it at each poll would never time out.
+        // Without a budget the inner future cannot show that it is ready, so it would be unfair to look at
+        // the clock. With one it got its chance. Then the clock counts, though nothing of the budget may be
+        // left: otherwise a future that spends all of it at each poll would never time out.
         ready!(probe::poll_budget(cx));
         let this = self.project();
         if let Poll::Ready(value) = this.inner.poll(cx) {

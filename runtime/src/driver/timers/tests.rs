@@ -168,8 +168,8 @@ fn model_insert_against_park() {
     });
 }
 
-/// The owner wakes and parks again between two inserts. For whichever sleep is its last: it is not too long, or there
-/// was an insert that told it so during that sleep or before.
+/// The owner wakes and parks again between two inserts. For whichever sleep is its last: it is not too long,
+/// or there was an insert that told it so during that sleep or before.
 #[test]
 fn model_two_inserts_against_two_parks() {
     model(|| {
