@@ -7,6 +7,8 @@ pub(crate) mod clock;
 #[cfg(not(filch_loom))]
 pub(crate) mod reactor;
 pub(crate) mod source;
+#[cfg(not(filch_loom))]
+mod timerfd;
 pub(crate) mod timers;
 pub(crate) mod wheel;
 
