@@ -24,6 +24,9 @@ pub use join::{AbortHandle, JoinHandle};
 pub(crate) use list::TaskList;
 pub(crate) use raw::{install_probe, Done, Ran, Root, RootPolled, Runnable, Schedule, Task, new};
 
+pub use builder::Builder;
+pub use crate::local::LocalSet;
+
 /// What a task is born with.
 #[derive(Debug)]
 pub(crate) struct Birth {
