@@ -11,5 +11,11 @@ mod context;
 mod async_fd;
 pub mod io;
 pub mod net;
+mod select;
 pub mod signal;
 pub mod time;
+// Layer 4
+mod macros;
+
+#[doc(hidden)]
+pub use macros::support as __private;
