@@ -13,6 +13,7 @@ pub mod io;
 pub mod net;
 mod select;
 pub mod signal;
+mod task_local;
 pub mod time;
 // Layer 4
 mod macros;

@@ -247,6 +247,7 @@ pub mod support {
     #![allow(missing_docs)]
 
     pub use crate::select::{End, List, Outcome, Select};
+    pub use crate::task_local::LocalKey;
 
     use std::cell::Cell;
 

@@ -4,3 +4,6 @@
 //! the pair of fences that lets one side of a protocol go without a locked operation.
 
 pub(crate) use filch_channels::__shim::*;
+
+/// What `std::thread_local!` makes, which user code does with it: never loom's.
+pub(crate) use std::thread::LocalKey as ThreadKey;
