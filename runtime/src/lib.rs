@@ -18,5 +18,7 @@ pub mod time;
 // Layer 4
 mod macros;
 
+pub use filch_macros::{main, test};
+
 #[doc(hidden)]
 pub use macros::support as __private;

@@ -250,6 +250,79 @@ pub mod support {
     pub use crate::task_local::LocalKey;
 
     use std::cell::Cell;
+    use std::collections::hash_map::RandomState;
+    use std::hash::BuildHasher;
+    use std::io;
+
+    use crate::{Builder, Runtime};
+
+    /// What `#[filch::main]` and `#[filch::test]` do with a runtime that cannot be built.
+    #[track_caller]
+    pub fn no_start(error: io::Error) -> Runtime {
+        panic!("filch: the runtime cannot start: {error}");
+    }
+
+    /// Runs the test `name` on the virtual clock, and prints the seed if it fails.
+    ///
+    /// The seed is the one given, else that of the variable `FILCH_SEED`, else a new one.
+    #[track_caller]
+    pub fn paused_test<F: Future>(
+        seed: Option<u64>,
+        name: &'static str,
+        test: impl FnOnce() -> F,
+        failed: impl FnOnce(&F::Output) -> bool,
+    ) -> F::Output {
+        let seed = seed.unwrap_or_else(|| match std::env::var("FILCH_SEED") {
+            Ok(text) => text.parse().unwrap_or_else(|_| {
+                panic!("FILCH_SEED is `{text}`, which is no number from 0 to {}", u64::MAX)
+            }),
+            Err(_) => RandomState::new().hash_one(name),
+        });
+        let print = PrintSeed { seed, name };
+        let output = Builder::new().paused_clock(seed).build().unwrap_or_else(no_start).block_on(test());
+        if !failed(&output) {
+            std::mem::forget(print);
+        }
+        output
+    }
+
+    /// Dropped by a panic, and after an `Err`.
+    struct PrintSeed {
+        seed: u64,
+        name: &'static str,
+    }
+
+    impl Drop for PrintSeed {
+        fn drop(&mut self) {
+            let PrintSeed { seed, name } = self;
+            eprintln!(
+                "`{name}` failed with the seed {seed}: repeat it with `FILCH_SEED={seed} cargo test {name}`"
+            );
+        }
+    }
+
+    /// Whether the output of a test means failure. A `Result` finds this trait first, anything else, one
+    /// reference further, the other one.
+    pub trait FailedResult {
+        fn filch_failed(&self) -> bool;
+    }
+
+    impl<T, E> FailedResult for Result<T, E> {
+        fn filch_failed(&self) -> bool {
+            self.is_err()
+        }
+    }
+
+    /// See [`FailedResult`].
+    pub trait FailedOther {
+        fn filch_failed(&self) -> bool;
+    }
+
+    impl<T> FailedOther for &T {
+        fn filch_failed(&self) -> bool {
+            false
+        }
+    }
 
     thread_local! {
         static STATE: Cell<u64> = const { Cell::new(0x9e37_79b9_7f4a_7c15) };

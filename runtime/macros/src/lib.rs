@@ -19,13 +19,27 @@ use proc_macro::TokenStream;
 /// | `single_thread` | everything on the calling thread, so that futures may be `!Send` |
 ///
 /// # Examples
-/// ```ignore
+/// ```no_run
 /// #[filch::main]
 /// async fn main() -> std::io::Result<()> {
 ///     let listener = filch::net::TcpListener::bind("127.0.0.1:0").await?;
 ///     println!("{}", listener.local_addr()?);
 ///     Ok(())
 /// }
+/// ```
+///
+/// Only an `async fn` without arguments will do, and only the words of the table:
+/// ```compile_fail
+/// #[filch::main]
+/// fn main() {}
+/// ```
+/// ```compile_fail
+/// #[filch::main(flavor = "multi_thread")]
+/// async fn main() {}
+/// ```
+/// ```compile_fail
+/// #[filch::main]
+/// async fn main(arguments: Vec<String>) {}
 /// ```
 ///
 /// # Panics
@@ -48,11 +62,23 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// A paused test that fails prints its seed. `FILCH_SEED=N cargo test NAME` repeats it.
 ///
 /// # Examples
-/// ```ignore
+/// ```no_run
 /// #[filch::test(paused, seed = 7)]
 /// async fn a_day_passes_at_once() {
 ///     filch::time::sleep(std::time::Duration::from_secs(86_400)).await;
 /// }
+/// ```
+///
+/// Words that contradict each other are refused:
+/// ```compile_fail
+/// #[filch::test(paused, workers = 4)]
+/// async fn one_thread_is_enough() {}
+/// # fn main() {}
+/// ```
+/// ```compile_fail
+/// #[filch::test(seed = 7)]
+/// async fn a_seed_of_what() {}
+/// # fn main() {}
 /// ```
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
