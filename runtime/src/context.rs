@@ -120,7 +120,8 @@ pub(crate) fn with_scheduler<R>(f: impl FnOnce(&Scheduler) -> R) -> Result<R, No
     with_worker(|worker| match worker {
         Some(worker) => Ok(f(&worker.scheduler)),
         None => {
-            let entered = ENTERED.try_with(|entered| entered.borrow().last().map(|(_, scheduler)| scheduler.clone()));
+            let entered =
+                ENTERED.try_with(|entered| entered.borrow().last().map(|(_, scheduler)| scheduler.clone()));
             match entered {
                 Ok(Some(scheduler)) => Ok(f(&scheduler)),
                 _ => Err(NoRuntime),
@@ -157,5 +158,7 @@ pub(crate) fn reactor() -> Result<Arc<Reactor>, NoRuntime> {
 
 /// The clock of this thread's runtime, if that is not the real one.
 pub(crate) fn clock() -> Option<Clock> {
-    with_scheduler(|scheduler| Some(scheduler.driver.clock()).filter(|clock| clock.is_virtual()).cloned()).ok().flatten()
+    with_scheduler(|scheduler| Some(scheduler.driver.clock()).filter(|clock| clock.is_virtual()).cloned())
+        .ok()
+        .flatten()
 }

@@ -107,7 +107,12 @@ impl Shared {
         !self.queue.lock().ready.is_empty()
     }
 
-    fn spawn<F>(&self, future: F, name: Option<Box<str>>, location: &'static Location<'static>) -> JoinHandle<F::Output>
+    fn spawn<F>(
+        &self,
+        future: F,
+        name: Option<Box<str>>,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
@@ -163,15 +168,12 @@ impl LocalSet {
     /// **Strict.** The set can be run again.
     pub async fn run_until<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
-        let mut root_is_due = true;
         std::future::poll_fn(|cx| {
             let _here = Here::enter(&self.shared);
             self.shared.queue.lock().waker = Some(cx.waker().clone());
-            // Which of them the wake was for is not known, so the root is polled each time but for our own yields.
-            if std::mem::replace(&mut root_is_due, true) {
-                if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                    return Poll::Ready(output);
-                }
+            // Whom the wake was for is not known: the root is polled each time.
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(output);
             }
             if self.shared.run_some() {
                 cx.waker().wake_by_ref();

@@ -147,7 +147,11 @@ impl Builder {
     /// It is found by looking every few milliseconds, so that polls cost nothing more: a poll that is over between two
     /// looks is not reported. asyncio's `slow_callback_duration`, but while the poll runs.
     #[must_use]
-    pub fn on_slow_poll(mut self, limit: Duration, callback: impl Fn(&SlowPoll) + Send + Sync + 'static) -> Builder {
+    pub fn on_slow_poll(
+        mut self,
+        limit: Duration,
+        callback: impl Fn(&SlowPoll) + Send + Sync + 'static,
+    ) -> Builder {
         self.slow_poll = Some(SlowPollOption(limit, Arc::new(callback)));
         self
     }
@@ -195,11 +199,12 @@ impl Builder {
     pub fn build(self) -> io::Result<Runtime> {
         let workers = self.check()?;
         crate::shim::barrier::register();
-        task_hooks();
+        crate::task::install_probe();
         let clock = if self.paused.is_some() { Clock::virtual_() } else { Clock::real() };
         let reactors = if self.reactors == Reactors::PerWorker { workers } else { 1 };
-        let driver = Driver::new(reactors, clock)
-            .map_err(|error| explain(error, "cannot open the runtime's event queue", "close some descriptors"))?;
+        let driver = Driver::new(reactors, clock).map_err(|error| {
+            explain(error, "cannot open the runtime's event queue", "close some descriptors")
+        })?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let slow_poll = self.slow_poll.map(|SlowPollOption(limit, hook)| (limit, hook));
         let watched = slow_poll.is_some();
@@ -220,7 +225,9 @@ impl Builder {
         let scheduler = &runtime.handle.0;
         // An error drops `runtime`, which ends what was started.
         let advice = "ask for fewer workers, or raise the limit on threads";
-        scheduler.start(cores, workers > 0 || watched).map_err(|error| explain(error, "cannot start a worker", advice))?;
+        scheduler
+            .start(cores, workers > 0 || watched)
+            .map_err(|error| explain(error, "cannot start a worker", advice))?;
         Ok(runtime)
     }
 
@@ -228,7 +235,10 @@ impl Builder {
     fn check(&self) -> io::Result<usize> {
         let invalid = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         if self.name.is_empty() || self.name.contains('\0') {
-            return invalid(format!("{:?} cannot be a runtime's name: give it at least one character, and no NUL", self.name));
+            return invalid(format!(
+                "{:?} cannot be a runtime's name: give it at least one character, and no NUL",
+                self.name
+            ));
         }
         match self.workers {
             Some(0) => invalid(
@@ -272,11 +282,6 @@ fn panic_hook(policy: PanicPolicy, runtime: Doomed) -> PanicHook {
             }
         }),
     }
-}
-
-/// Makes the probe know how filch's tasks are counted.
-fn task_hooks() {
-    crate::task::install_probe();
 }
 
 /// A runtime: workers, timers, reactor and blocking pool.
@@ -414,7 +419,7 @@ impl Handle {
         F: FnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.0.spawn_blocking(job, Location::caller())
+        self.0.spawn_blocking(job, None, Location::caller())
     }
 
     /// What the runtime counted so far.
@@ -591,9 +596,90 @@ where
     R: Send + 'static,
 {
     let location = Location::caller();
-    match context::with_scheduler(|scheduler| scheduler.spawn_blocking(job, location)) {
+    match context::with_scheduler(|scheduler| scheduler.spawn_blocking(job, None, location)) {
         Ok(handle) => handle,
         Err(error) => panic!("cannot spawn: {error}"),
+    }
+}
+
+/// Spawns a task with a name, which reports and errors then tell. `task::Builder`.
+///
+/// # Examples
+/// ```
+/// filch::run(async {
+///     let handle = filch::task::Builder::new().name("counter").spawn(async { 7 });
+///     assert_eq!(handle.await.unwrap(), 7);
+/// });
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "nothing is spawned before one of the spawn methods is called"]
+pub struct TaskBuilder {
+    name: Option<Box<str>>,
+}
+
+impl TaskBuilder {
+    /// A task without a name.
+    pub fn new() -> TaskBuilder {
+        TaskBuilder::default()
+    }
+
+    /// Names the task.
+    pub fn name(mut self, name: impl Into<String>) -> TaskBuilder {
+        self.name = Some(name.into().into_boxed_str());
+        self
+    }
+
+    /// As [`spawn`].
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[track_caller]
+    pub fn spawn<F>(self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.spawn_on(future, &Handle::current())
+    }
+
+    /// As [`Handle::spawn`].
+    #[track_caller]
+    pub fn spawn_on<F>(self, future: F, handle: &Handle) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        spawn_named(&handle.0, future, self.name, Location::caller())
+    }
+
+    /// As [`spawn_local`](crate::spawn_local).
+    ///
+    /// # Panics
+    /// Outside of a `LocalSet`.
+    #[track_caller]
+    pub fn spawn_local<F>(self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        crate::local::spawn_local_named(future, self.name, Location::caller())
+    }
+
+    /// As [`spawn_blocking`].
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[track_caller]
+    pub fn spawn_blocking<F, R>(self, job: F) -> JoinHandle<R>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let location = Location::caller();
+        match context::with_scheduler(|scheduler| scheduler.spawn_blocking(job, self.name, location)) {
+            Ok(handle) => handle,
+            Err(error) => panic!("cannot spawn: {error}"),
+        }
     }
 }
 

@@ -5,6 +5,9 @@
 
 pub(crate) use filch_channels::__shim::*;
 
+/// What `std::thread_local!` makes, which user code does with it: never loom's.
+pub(crate) use std::thread::LocalKey as ThreadKey;
+
 /// The cheap half of a store-load pair: together with [`heavy_fence`] on the other side it is as good as a full fence on both.
 #[cfg(not(filch_loom))]
 #[inline(always)]

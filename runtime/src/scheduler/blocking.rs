@@ -79,13 +79,13 @@ impl Pool {
     }
 
     /// Waits for the threads to end. What is left at the deadline is left to itself.
-    pub(super) fn join(&self, deadline: Instant) {
+    pub(super) fn join(&self, deadline: Option<Instant>) {
         let handles = std::mem::take(&mut self.state.lock().handles);
         for handle in handles {
             if handle.thread().id() == thread::current().id() {
                 continue;
             }
-            while !handle.is_finished() && Instant::now() < deadline {
+            while !handle.is_finished() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
                 thread::park_timeout(Duration::from_micros(200));
             }
             if handle.is_finished() {
@@ -97,14 +97,19 @@ impl Pool {
 
 impl Scheduler {
     /// Runs `job` on a thread of the blocking pool.
-    pub(crate) fn spawn_blocking<F, R>(&self, job: F, location: &'static Location<'static>) -> JoinHandle<R>
+    pub(crate) fn spawn_blocking<F, R>(
+        &self,
+        job: F,
+        name: Option<Box<str>>,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<R>
     where
         F: FnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
         let id = next_id();
         let list = (id % self.cores.len() as u64) as u16;
-        let birth = Birth { id, parent: probe::current_id(), location, name: None, list };
+        let birth = Birth { id, parent: probe::current_id(), location, name, list };
         // SAFETY: the scheduler outlives its tasks, and the job is `Send`. It is never woken while it does not run, so it does
         // not reach the queues of the workers.
         let (runnable, handle) = unsafe { task::new(Job(Some(job)), self, birth) };

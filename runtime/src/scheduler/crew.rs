@@ -66,6 +66,11 @@ impl Crew {
         self.state.lock().live
     }
 
+    /// Which tasks were seen running, by id, and since when.
+    pub(super) fn running(&self) -> Vec<(u64, Instant)> {
+        self.state.lock().attached.iter().filter_map(|worker| worker.seen()).collect()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -83,7 +88,11 @@ impl Crew {
         Ok(())
     }
 
-    fn start_thread(&self, scheduler: &Arc<Scheduler>, core: Box<Core>) -> Result<(), (io::Error, Box<Core>)> {
+    fn start_thread(
+        &self,
+        scheduler: &Arc<Scheduler>,
+        core: Box<Core>,
+    ) -> Result<(), (io::Error, Box<Core>)> {
         let mut state = self.state.lock();
         let name = format!("{}-{}", scheduler.config.name, state.started);
         // Handed over by a cell, so that the core comes back when the thread cannot be started.
@@ -304,6 +313,12 @@ fn wait_for_core(scheduler: &Arc<Scheduler>, worker: &Arc<Worker>) -> Option<Box
 }
 
 impl Scheduler {
+    /// Starts the workers' threads, and the monitor's if it has something to do.
+    pub(crate) fn start(self: &Arc<Self>, cores: Vec<Box<Core>>, monitored: bool) -> io::Result<()> {
+        self.crew.start(self, cores)?;
+        if monitored { self.monitor.start(self) } else { Ok(()) }
+    }
+
     /// `worker`'s thread has the core from now on.
     pub(super) fn attend(&self, core: &Core, worker: &Arc<Worker>) {
         *self.cores[core.index].attendant.lock() = Some(worker.clone());

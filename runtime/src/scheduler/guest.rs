@@ -35,7 +35,9 @@ struct RootSchedule {
 unsafe impl Schedule for RootSchedule {
     fn schedule(&self, _: Runnable) {
         // On the root's own thread: its loop looks at `arrived` before it sleeps.
-        if context::with_worker(|worker| worker.is_some_and(|worker| ptr::eq(worker, &raw const *self.worker))) {
+        if context::with_worker(|worker| {
+            worker.is_some_and(|worker| ptr::eq(worker, &raw const *self.worker))
+        }) {
             self.arrived.store(true, Relaxed);
             return;
         }

@@ -152,8 +152,7 @@ impl Idle {
     /// A worker wakes: as a searcher if `search`, or if it was someone else who woke it. Returns whether it is one.
     pub(crate) fn wake(&self, core: usize, search: bool) -> bool {
         let mut sleeping = self.sleeping.lock();
-        let list =
-            if core as u64 >= self.active_max { &mut sleeping.guests } else { &mut sleeping.workers };
+        let list = if core as u64 >= self.active_max { &mut sleeping.guests } else { &mut sleeping.workers };
         match list.iter().rposition(|&sleeper| sleeper == core) {
             Some(at) => {
                 list.remove(at);

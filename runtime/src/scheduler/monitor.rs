@@ -55,13 +55,14 @@ impl Monitor {
         let hand_over = Arc::new(Mutex::new(None));
         let to_parent = hand_over.clone();
         let parent = thread::current();
-        let handle = thread::Builder::new().name(format!("{}-monitor", scheduler.config.name)).spawn(move || {
-            let parker = Arc::new(Parker::new());
-            *to_parent.lock() = Some(parker.clone());
-            parent.unpark();
-            drop(to_parent);
-            of_thread.monitor.run(&of_thread, &parker);
-        })?;
+        let handle =
+            thread::Builder::new().name(format!("{}-monitor", scheduler.config.name)).spawn(move || {
+                let parker = Arc::new(Parker::new());
+                *to_parent.lock() = Some(parker.clone());
+                parent.unpark();
+                drop(to_parent);
+                of_thread.monitor.run(&of_thread, &parker);
+            })?;
         let parker = loop {
             if let Some(parker) = hand_over.lock().take() {
                 break parker;
@@ -154,6 +155,13 @@ fn look(scheduler: &Arc<Scheduler>) {
         }
     }
     scheduler.crew.retry(scheduler);
+}
+
+impl Worker {
+    /// The task that it was seen in for some time, by id, and since when.
+    pub(super) fn seen(&self) -> Option<(u64, Instant)> {
+        self.watch.lock().since.map(|since| (self.current.load(Relaxed), since))
+    }
 }
 
 /// Since when the worker has been seen in the poll that it is in, if it was there at the last look already.

@@ -38,7 +38,8 @@ struct Ring<T> {
     head: Padded<AtomicU64>,
     tail: Padded<AtomicU64>,
     slots: Box<[AtomicPtr<()>]>,
-    _items: PhantomData<T>,
+    /// Items are `Send`, and are handed from thread to thread; none is ever shared.
+    _items: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Ring<T> {
@@ -59,12 +60,8 @@ pub(crate) struct Stealer<T: Item>(Arc<Ring<T>>);
 
 pub(crate) fn new<T: Item>() -> (LocalQueue<T>, Stealer<T>) {
     let slots = (0..CAPACITY).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
-    let ring = Ring {
-        head: Padded(AtomicU64::new(0)),
-        tail: Padded(AtomicU64::new(0)),
-        slots,
-        _items: PhantomData,
-    };
+    let ring =
+        Ring { head: Padded(AtomicU64::new(0)), tail: Padded(AtomicU64::new(0)), slots, _items: PhantomData };
     let ring = Arc::new(ring);
     (LocalQueue { ring: ring.clone(), tail: 0 }, Stealer(ring))
 }

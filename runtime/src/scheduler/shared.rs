@@ -71,7 +71,10 @@ pub(crate) struct Config {
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config").field("workers", &self.workers).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("workers", &self.workers)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -333,7 +336,8 @@ impl Scheduler {
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
-        let sum = |count: fn(&Counts) -> &Count| self.cores.iter().map(|core| count(&core.counts).get()).sum();
+        let sum =
+            |count: fn(&Counts) -> &Count| self.cores.iter().map(|core| count(&core.counts).get()).sum();
         let (blocking_threads, blocking_queue_depth) = self.blocking.depth();
         Metrics {
             workers: self.config.workers,

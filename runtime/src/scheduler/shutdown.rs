@@ -13,6 +13,7 @@ use super::monitor::slow_poll;
 use super::shared::Scheduler;
 use super::worker::Worker;
 use crate::context;
+use crate::driver::clock;
 use crate::shim::Arc;
 use crate::shim::Ordering::{Relaxed, SeqCst};
 use crate::shim::thread;
@@ -47,7 +48,13 @@ pub struct Abandoned {
 
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} finished, {} cancelled, {} abandoned", self.finished, self.cancelled, self.abandoned.len())?;
+        write!(
+            f,
+            "{} finished, {} cancelled, {} abandoned",
+            self.finished,
+            self.cancelled,
+            self.abandoned.len()
+        )?;
         self.abandoned.iter().try_for_each(|abandoned| write!(f, "; {abandoned}"))
     }
 }
@@ -89,6 +96,7 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
     scheduler.crew.wait_until(deadline, |state| state.live() <= here);
     scheduler.crew.join_ended();
     scheduler.blocking.join(deadline);
+    forget_timers(scheduler);
     let mut wakers = Vec::new();
     scheduler.driver.reactors().iter().for_each(|reactor| reactor.shutdown(&mut wakers));
     wake_all(&mut wakers);
@@ -98,6 +106,16 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
         std::mem::forget(scheduler.clone());
     }
     report
+}
+
+/// Fires every timer that is left: whoever waits elsewhere for one of them looks again, and finds the runtime gone.
+fn forget_timers(scheduler: &Scheduler) {
+    let mut wakers = Vec::new();
+    for core in &scheduler.cores {
+        while core.timers.fire(clock::NEVER, &mut wakers) > 0 {
+            wake_all(&mut wakers);
+        }
+    }
 }
 
 /// Closes all lists, and returns what was in them.
@@ -155,12 +173,19 @@ fn report(scheduler: &Scheduler, tasks: &[Task], start: Instant) -> ShutdownRepo
         .iter()
         .map(|task| {
             let id = task.probe().id();
-            let running_for = seen.iter().find(|(seen, _)| *seen == id).map_or(start.elapsed(), |(_, since)| since.elapsed());
+            let running_for = seen
+                .iter()
+                .find(|(seen, _)| *seen == id)
+                .map_or(start.elapsed(), |(_, since)| since.elapsed());
             let slow = slow_poll(scheduler, id, running_for);
             Abandoned { id, name: slow.name, location: task.location(), running_for }
         })
         .collect();
-    ShutdownReport { finished, cancelled: tasks.len() - finished - abandoned.len().min(tasks.len() - finished), abandoned }
+    ShutdownReport {
+        finished,
+        cancelled: tasks.len() - finished - abandoned.len().min(tasks.len() - finished),
+        abandoned,
+    }
 }
 
 impl Scheduler {
@@ -169,17 +194,26 @@ impl Scheduler {
     }
 }
 
+/// As [`shutdown_on_drop`], and never on this thread.
+pub(crate) fn shutdown_apart(scheduler: Arc<Scheduler>, within: Duration) {
+    let name = format!("{}-shutdown", scheduler.config.name);
+    let for_thread = scheduler.clone();
+    let started =
+        thread::Builder::new().name(name).spawn(move || print(&shutdown(&for_thread, within), &for_thread));
+    if let Err(error) = started {
+        eprintln!(
+            "filch: the runtime \"{}\" could not be shut down, for want of a thread ({error}); its own go on",
+            scheduler.config.name
+        );
+    }
+}
+
 /// The end of a runtime that nobody waits for: on a thread of its own, if it must not block this one.
 pub(crate) fn shutdown_on_drop(scheduler: Arc<Scheduler>, within: Duration) {
     if !is_on_own_thread(&scheduler) {
         return print(&shutdown(&scheduler, within), &scheduler);
     }
-    let name = format!("{}-shutdown", scheduler.config.name);
-    let for_thread = scheduler.clone();
-    let started = thread::Builder::new().name(name).spawn(move || print(&shutdown(&for_thread, within), &for_thread));
-    if let Err(error) = started {
-        eprintln!("filch: a runtime dropped inside itself could not be shut down ({error}); its threads go on");
-    }
+    shutdown_apart(scheduler, within);
 }
 
 fn print(report: &ShutdownReport, scheduler: &Scheduler) {

@@ -86,7 +86,8 @@ impl Worker {
         if core.is_look_due() {
             core = self.look(core)?;
         }
-        let next = core.next(injector).or_else(|| self.take_injected(&mut core)).or_else(|| self.search(&mut core));
+        let next =
+            core.next(injector).or_else(|| self.take_injected(&mut core)).or_else(|| self.search(&mut core));
         Ok((core, next))
     }
 
@@ -224,7 +225,7 @@ impl Worker {
             if remote.timers.earliest() != u64::MAX {
                 let now = clock.now();
                 if remote.timers.earliest() <= now {
-                    remote.timers.fire(now, &mut core.wakers);
+                    while remote.timers.fire(now, &mut core.wakers) > 0 {}
                 }
             }
         };

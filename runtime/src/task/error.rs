@@ -53,7 +53,10 @@ enum Cause {
     Cancelled,
     NotStarted(io::Error),
     /// The mutex is for `Sync`: a payload need not be.
-    Panic { payload: Mutex<Box<dyn Any + Send>>, hook: PanicHook },
+    Panic {
+        payload: Mutex<Box<dyn Any + Send>>,
+        hook: PanicHook,
+    },
 }
 
 impl JoinError {

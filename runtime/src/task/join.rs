@@ -249,10 +249,7 @@ impl AbortHandle {
 
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AbortHandle")
-            .field("id", &self.id())
-            .field("finished", &self.is_finished())
-            .finish()
+        f.debug_struct("AbortHandle").field("id", &self.id()).field("finished", &self.is_finished()).finish()
     }
 }
 

@@ -22,10 +22,13 @@ pub(crate) use error::PanicHook;
 pub use error::{JoinError, TaskPanic};
 pub use join::{AbortHandle, JoinHandle};
 pub(crate) use list::TaskList;
-pub(crate) use raw::{install_probe, Done, Ran, Root, RootPolled, Runnable, Schedule, Task, new};
+pub(crate) use raw::{Done, Ran, Root, RootPolled, Runnable, Schedule, Task, install_probe, new};
 
-pub use builder::Builder;
+// The public face of this module has two things from above.
+#[cfg(not(filch_loom))]
 pub use crate::local::LocalSet;
+#[cfg(not(filch_loom))]
+pub use crate::runtime::TaskBuilder as Builder;
 
 /// What a task is born with.
 #[derive(Debug)]

@@ -126,7 +126,11 @@ pub(crate) struct Done {
 /// `scheduler` is valid until the task is done, as [`Schedule`] says. If `F` or its output is not `Send`, the scheduler
 /// runs and cancels the task on the calling thread only.
 #[inline]
-pub(crate) unsafe fn new<F, S>(future: F, scheduler: *const S, birth: Birth) -> (Runnable, JoinHandle<F::Output>)
+pub(crate) unsafe fn new<F, S>(
+    future: F,
+    scheduler: *const S,
+    birth: Birth,
+) -> (Runnable, JoinHandle<F::Output>)
 where
     F: Future + 'static,
     F::Output: 'static,
