@@ -44,7 +44,7 @@
 //! })
 //! # }
 //! ```
-#![allow(rustdoc::private_intra_doc_links)]
+#![deny(unsafe_code)] // Not `forbid`: that would reach `ucred`.
 
 // Layer 3. Each file is over `async_fd`; none names an atomic, a task or a worker.
 mod addr;

@@ -1,6 +1,7 @@
 //! Layer 3, net. Linux only: who is at the other end of a Unix socket.
 //!
 //! Owns one call that neither std nor socket2 has. Called by `unix`.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::mem::size_of;
