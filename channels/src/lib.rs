@@ -5,5 +5,7 @@
 #[path = "sync.rs"]
 pub mod __shim;
 pub mod probe;
+mod wait_queue;
+mod wake_batch;
 
 pub(crate) use __shim as shim;
