@@ -9,9 +9,9 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Weak;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 use filch_channels::probe;
 

@@ -4,7 +4,6 @@
 // Layer 3, net. Owns what only TCP has; the rest of these types comes from `socket` and `stream`.
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::{self, SocketAddr};
 use std::panic::Location;
 use std::pin::Pin;
@@ -13,11 +12,11 @@ use std::time::Duration;
 
 use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
 
+use super::ToSocketAddrs;
 use super::addr::{explain_address, first_of};
 use super::socket::{self, Accept, listener, readiness, socket};
 use super::stream::stream;
 use super::tcp_socket::{TcpSocket, address};
-use super::ToSocketAddrs;
 use crate::async_fd::AsyncFd;
 use crate::io::{Interest, Ready};
 use crate::shim::Mutex;

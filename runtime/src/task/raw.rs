@@ -543,12 +543,6 @@ impl Runnable {
         unsafe { (self.0.as_ref().vtable.cancel)(self.0, why) }
     }
 
-    /// A counted reference.
-    pub(crate) fn task(&self) -> Task {
-        // SAFETY: a `Runnable`'s task is not done, hence alive.
-        unsafe { Task::new(self.0) }
-    }
-
     pub(crate) fn into_raw(self) -> *mut () {
         self.0.as_ptr().cast()
     }
