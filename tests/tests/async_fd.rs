@@ -28,7 +28,7 @@ fn readiness_stays_until_an_operation_would_block() -> io::Result<()> {
         drop(ours.readable().await?);
         let mut guard = ours.readable().await?;
         assert!(guard.ready().is_readable());
-        let mut read = |guard: &mut filch::AsyncFdReadyGuard<'_, UnixStream>| {
+        let read = |guard: &mut filch::AsyncFdReadyGuard<'_, UnixStream>| {
             guard.try_io(|fd| fd.get_ref().read(&mut [0; 1]))
         };
         assert_eq!(read(&mut guard).unwrap()?, 1);
