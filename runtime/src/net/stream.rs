@@ -37,6 +37,18 @@ pub(crate) fn poll_read<S: Stream>(
     stream.io().poll_transfer(Interest::READABLE, cx, buf.len(), |socket| socket::recv(socket, buf))
 }
 
+/// `poll_read` into bytes that nobody has cleared. As many as it says have been written when it returns.
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+pub(crate) fn poll_read_uninit<S: Stream>(
+    stream: &S,
+    cx: &mut Context<'_>,
+    buf: &mut [std::mem::MaybeUninit<u8>],
+) -> Poll<io::Result<usize>> {
+    stream
+        .io()
+        .poll_transfer(Interest::READABLE, cx, buf.len(), |socket| socket2::SockRef::from(socket).recv(buf))
+}
+
 pub(crate) fn poll_read_vectored<S: Stream>(
     stream: &S,
     cx: &mut Context<'_>,
