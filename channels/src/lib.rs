@@ -6,4 +6,9 @@
 pub mod __shim;
 pub mod probe;
 
+mod block;
+mod waker_slot;
+
+pub mod channel;
+
 pub(crate) use __shim as shim;
