@@ -5,6 +5,8 @@
 #[path = "sync.rs"]
 pub mod __shim;
 pub mod probe;
+mod wait_queue;
+mod wake_batch;
 
 mod block;
 mod waker_slot;

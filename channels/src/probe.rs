@@ -16,7 +16,7 @@ use std::panic::Location;
 use std::ptr;
 use std::task::{Context, Poll};
 
-use crate::shim::Ordering::{Acquire, Relaxed, Release};
+use crate::shim::Ordering::Relaxed;
 use crate::shim::task::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicUsize};
 
 /// How many operations that were ready at once a task may do in one poll before a leaf makes it yield.
@@ -87,8 +87,9 @@ pub struct Header {
     tag: AtomicU16,
     wait_resource: AtomicUsize,
     wait_location: AtomicPtr<Location<'static>>,
-    /// Not zero: a wait queue granted this task something that it has not claimed yet. Owned by `wait_queue`.
-    pub(crate) grant: AtomicUsize,
+    /// Not null: a wait queue invited this task to take something and may have to pass that on. A counted pointer
+    /// that `wait_queue` owns, and argues.
+    pub(crate) grant: AtomicPtr<()>,
 }
 
 impl Header {
@@ -102,7 +103,7 @@ impl Header {
             tag: AtomicU16::new(tag),
             wait_resource: AtomicUsize::new(0),
             wait_location: AtomicPtr::new(ptr::null_mut()),
-            grant: AtomicUsize::new(0),
+            grant: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
@@ -158,7 +159,13 @@ impl Header {
     #[must_use]
     pub fn end_poll(&self) -> bool {
         self.phase.store(self.phase.load(Relaxed).wrapping_add(1), Relaxed);
-        self.grant.load(Relaxed) != 0
+        !self.grant.load(Relaxed).is_null()
+    }
+}
+
+impl Drop for Header {
+    fn drop(&mut self) {
+        crate::wait_queue::forget_grant(self);
     }
 }
 
@@ -330,6 +337,9 @@ pub fn waiting(kind: Wait, resource: *const (), location: Option<&'static Locati
 ///
 /// The runtime calls this when [`Header::end_poll`] says so, on the thread that polled, before the task can be
 /// polled again.
+///
+/// Not needed after the last poll of a task, whose futures are dropped; the [`Header`] must then be dropped in its
+/// turn, not only its memory freed.
 pub fn settle_grants(header: &Header) {
-    let _ = (header, Acquire, Release);
+    crate::wait_queue::settle(header);
 }

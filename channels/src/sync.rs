@@ -31,11 +31,42 @@ use loom::sync::atomic as imp;
 #[cfg(not(filch_loom))]
 use std::sync::atomic as imp;
 
+/// Filled at most once, and never waited for: the value is made before the cell is touched, so std's will do
+/// under a model too.
+pub use std::sync::OnceLock;
+
 /// A full fence: `SeqCst` in both worlds (loom honours the fence, though not `SeqCst` accesses).
 #[inline(always)]
 #[cfg_attr(filch_loom, track_caller)]
 pub fn fence(order: Ordering) {
     imp::fence(order);
+}
+
+/// What orders a `SeqCst` read-modify-write before a later `SeqCst` load of another location, when the other
+/// side of the handshake stores, fences and loads.
+///
+/// The memory model gives that order by itself (and x86 needs no instruction for it), so nothing stands here but
+/// under loom, which treats a `SeqCst` access as `AcqRel` and honours the fence only.
+#[inline(always)]
+#[cfg_attr(filch_loom, track_caller)]
+pub fn fence_between_seqcst_accesses() {
+    #[cfg(filch_loom)]
+    imp::fence(Ordering::SeqCst);
+}
+
+/// Parks this thread until it is unparked, until `deadline`, or for no reason. False: the deadline has passed.
+///
+/// In a model no deadline ever comes.
+pub fn park_until(deadline: Option<std::time::Instant>) -> bool {
+    #[cfg(not(filch_loom))]
+    if let Some(deadline) = deadline {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        thread::park_timeout(left);
+        return !left.is_zero();
+    }
+    let _ = deadline;
+    thread::park();
+    true
 }
 
 macro_rules! integers {
