@@ -9,8 +9,12 @@ mod wait_queue;
 mod wake_batch;
 
 mod block;
+mod ring;
 mod waker_slot;
 
 pub mod channel;
+
+#[cfg(test)]
+mod testing;
 
 pub(crate) use __shim as shim;

@@ -11,6 +11,3 @@
 
 pub mod error;
 pub mod oneshot;
-
-#[cfg(test)]
-mod testing;

@@ -307,6 +307,8 @@ unsafe fn finish<T>(pointer: NonNull<Inner<T>>, value: u8) -> bool {
         // SAFETY: rule 2: we took `WATCHED` down, so our own waker is ours again, to be dropped last.
         let _watcher = watcher.map(|copy| unsafe { copy.assume_init() });
         if stay {
+            // SAFETY: we have not left yet.
+            let inner = unsafe { Inner::get(pointer) };
             // SAFETY: rule 1: `DONE` is set, by us, while `WAITING` was: the receiver writes it no more. We have not
             // left. Rule 2: the waker is ours.
             let waiter = unsafe { inner.later.copy().assume_init() };
@@ -595,6 +597,8 @@ unsafe fn leave<T>(pointer: NonNull<Inner<T>>) -> Option<u8> {
         if let Err(now) = inner.state.compare_exchange_weak(state, next, AcqRel, Acquire) {
             state = now;
         } else if watched {
+            // SAFETY: we have closed, and not left yet.
+            let inner = unsafe { Inner::get(pointer) };
             // SAFETY: as in `close`.
             watcher = Some(unsafe { inner.closed.copy().assume_init() });
             state = next;

@@ -1,8 +1,8 @@
 #![forbid(unsafe_code)]
 
 use super::*;
-use crate::channel::testing::{Ledger, Wakes, block_on, poll_once, poll_with};
 use crate::shim::{self, thread};
+use crate::testing::{Ledger, Wakes, block_on, poll_once, poll_with};
 
 #[cfg(not(filch_loom))]
 mod unit {
@@ -10,7 +10,7 @@ mod unit {
     use std::pin::pin;
 
     use super::*;
-    use crate::channel::testing::Counted;
+    use crate::testing::Counted;
 
     #[test]
     fn a_message_arrives_however_one_looks() {
