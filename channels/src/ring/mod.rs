@@ -16,7 +16,7 @@
 
 use std::mem::MaybeUninit;
 
-use crate::shim::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::shim::task::AtomicU64;
 use crate::shim::{UnsafeCell, thread};
 
@@ -281,7 +281,9 @@ impl<T> Ring<T> {
                 continue;
             }
             let next = self.advance(position, 1) | ((tail & (self.one - 1)) - RESERVED);
-            match self.tail.0.compare_exchange_weak(tail, next, Release, Acquire) {
+            // Ordering: Acquire also for the change itself: if it comes after a `close`, what was done before that is seen,
+            // such as the end of the last receiver.
+            match self.tail.0.compare_exchange_weak(tail, next, AcqRel, Acquire) {
                 Ok(_) => {
                     // SAFETY: we moved `tail` from here, having seen the stamp.
                     unsafe { self.fill(position, value) };
@@ -465,43 +467,45 @@ impl<T> Ring<T> {
         self.tail.0.load(Acquire) & CLOSED != 0
     }
 
-    /// How many places a push or a reservation would find, as far as that can be told: never 0 when there is one that
-    /// nobody is still busy with. All there are when closed, so that whoever waits comes to see.
+    /// How many places a push or a reservation would find at once. All there are when closed, so that whoever waits comes to
+    /// see. Counts slot by slot: only asked when somebody waits.
     pub(crate) fn free(&self) -> usize {
         loop {
-            // Ordering: Acquire, for the order of these looks; the stamp as in `claim`.
+            // Ordering: Acquire as in `claim`.
             let tail = self.tail.0.load(Acquire);
             if tail & CLOSED != 0 {
                 return usize::MAX;
             }
-            let first = self.advance(self.position(tail), self.reserved(tail));
-            let is_free = self.slot(first).stamp.load(Acquire) == first;
-            let head = self.head.0.load(Acquire);
-            if self.tail.0.load(Acquire) != tail {
-                continue;
+            let (position, reserved) = (self.position(tail), self.reserved(tail));
+            let is_free = |step: u64| {
+                let position = self.advance(position, step);
+                self.slot(position).stamp.load(Acquire) == position
+            };
+            let rest = reserved..self.slots.len() as u64;
+            let count = if is_free(0) { rest.take_while(|&step| is_free(step)).count() } else { 0 };
+            if self.tail.0.load(Acquire) == tail {
+                return count;
             }
-            let used = self.distance(head, self.position(tail)) + self.reserved(tail);
-            return if is_free { (self.slots.len() as u64).saturating_sub(used).max(1) as usize } else { 0 };
         }
     }
 
-    /// How many values a pop would find, as far as that can be told: never 0 when the oldest is there. All there are when
-    /// nothing will come, so that whoever waits comes to see.
+    /// How many values a pop would find at once. All there are when nothing will come, so that whoever waits comes to see.
+    /// Counts slot by slot: only asked when somebody waits.
     pub(crate) fn ready(&self) -> usize {
         loop {
-            // Ordering: Acquire as in `free`.
+            // Ordering: Acquire as in `claim`.
             let head = self.head.0.load(Acquire);
-            let is_full = self.slot(head).stamp.load(Acquire) == head + self.one;
+            let is_full = |&step: &u64| {
+                let position = self.advance(head, step);
+                self.slot(position).stamp.load(Acquire) == position + self.one
+            };
+            let count = (0..self.slots.len() as u64).take_while(is_full).count();
             let tail = self.tail.0.load(Acquire);
             if self.head.0.load(Acquire) != head {
                 continue;
             }
-            let len = self.distance(head, self.position(tail));
-            return match (is_full, len) {
-                (true, _) => len.max(1) as usize,
-                (false, 0) if tail & CLOSED != 0 && self.reserved(tail) == 0 => usize::MAX,
-                (false, _) => 0,
-            };
+            let over = self.position(tail) == head && tail & CLOSED != 0 && self.reserved(tail) == 0;
+            return if over { usize::MAX } else { count };
         }
     }
 
