@@ -44,9 +44,9 @@ impl Wake for Wakes {
     }
 }
 
-/// Counts how many of its messages were dropped.
+/// Counts how many messages it made, and how many of them were dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Ledger(Arc<AtomicUsize>);
+pub(crate) struct Ledger(Arc<AtomicUsize>, Arc<AtomicUsize>);
 
 /// A message that enters its drop in the ledger.
 #[derive(Debug)]
@@ -54,11 +54,16 @@ pub(crate) struct Counted(Arc<AtomicUsize>, pub(crate) usize);
 
 impl Ledger {
     pub(crate) fn new() -> Ledger {
-        Ledger(Arc::new(AtomicUsize::new(0)))
+        Ledger(Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)))
     }
 
     pub(crate) fn message(&self, id: usize) -> Counted {
+        self.1.fetch_add(1, SeqCst);
         Counted(self.0.clone(), id)
+    }
+
+    pub(crate) fn made(&self) -> usize {
+        self.1.load(SeqCst)
     }
 
     pub(crate) fn drops(&self) -> usize {

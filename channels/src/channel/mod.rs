@@ -10,6 +10,7 @@
 //! Tasks and threads may use the same channel, and the same end of it, at the same time.
 
 mod bounded;
+pub mod broadcast;
 pub mod error;
 pub mod oneshot;
 
