@@ -108,10 +108,11 @@ impl<T> Shared<T> {
         &self.slots[(position % self.slots.len() as u64) as usize]
     }
 
-    fn subscribe(self: &Arc<Self>) -> Receiver<T> {
-        let mut tail = self.tail.lock();
+    // Not a method: loom's `Arc` is no receiver.
+    fn subscribe(this: &Arc<Self>) -> Receiver<T> {
+        let mut tail = this.tail.lock();
         tail.receivers += 1;
-        Receiver { next: tail.position, shared: self.clone() }
+        Receiver { next: tail.position, shared: this.clone() }
     }
 
     /// Notes that one receiver is through with message `position`, and returns the message if it was the last.
@@ -183,7 +184,7 @@ impl<T> Sender<T> {
 
     /// A new receiver, which gets what is sent from now on.
     pub fn subscribe(&self) -> Receiver<T> {
-        self.shared.subscribe()
+        Shared::subscribe(&self.shared)
     }
 
     /// The number of messages that at least one receiver has still to see.
@@ -445,7 +446,7 @@ impl<T: Clone> Receiver<T> {
 impl<T> Receiver<T> {
     /// A new receiver of the same channel, which gets what is sent from now on.
     pub fn resubscribe(&self) -> Receiver<T> {
-        self.shared.subscribe()
+        Shared::subscribe(&self.shared)
     }
 
     /// The number of messages that this receiver has still to see, lost ones included.
