@@ -291,6 +291,18 @@ pub fn model(f: impl Fn() + Sync + Send + 'static) {
     }
 }
 
+/// Constructors that are `const`, except under loom, whose atomics cannot be made in a constant.
+macro_rules! const_unless_model {
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty $body:block)*) => {$(
+        #[cfg(not(filch_loom))]
+        $(#[$meta])* $vis const fn $name($($arg: $ty),*) -> $out $body
+        #[cfg(filch_loom)]
+        #[track_caller]
+        $(#[$meta])* $vis fn $name($($arg: $ty),*) -> $out $body
+    )*};
+}
+pub(crate) use const_unless_model;
+
 /// A thread-local without a destructor; loom's own under a model, whose threads share one OS thread.
 #[cfg(not(filch_loom))]
 macro_rules! const_thread_local {

@@ -43,6 +43,8 @@
 //!    A count, not a clock, so that the same seed gives the same order.
 //! 3. While the gate is shut, an invitation may also be taken up by any other future of the same task: same id
 //!    under a runtime with the probe, a waker that wakes the same elsewhere. The invited entry is then absent.
+//!    (A waker that was woken is gone, and only its address compared: should a new task have got the memory of one
+//!    that has ended while its future is still in line, it may go first, once.)
 //! 4. Under the probe, an invited task that ends a poll without having come is marked absent, and the next waiter
 //!    is invited. An absent entry keeps its place, is not waited for, and is present again as soon as it is polled.
 //! 5. A [fair](WaitQueue::fair) queue keeps the gate shut whenever somebody is present: strict first in, first out.
@@ -70,10 +72,8 @@
 //! may count a waiter that has left, show the gate shut when it is open, and [`SERVED`] when nobody is left to
 //! invite. All three cost a visit to the lock at most. It never promises too little.
 
-#[path = "wait_queue/list.rs"]
 mod list;
 #[cfg(test)]
-#[path = "wait_queue/tests.rs"]
 mod tests;
 
 use std::fmt;
@@ -87,7 +87,7 @@ use list::{Caller, Link, List, Slot, State};
 use crate::probe::{self, Header};
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use crate::shim::task::AtomicUsize;
-use crate::shim::{self, Arc, Mutex, MutexGuard, OnceLock};
+use crate::shim::{self, Arc, Mutex, MutexGuard, OnceLock, const_unless_model};
 use crate::wake_batch::{WakeBatch, quietly};
 
 /// In `word`: newcomers must queue.
@@ -129,24 +129,16 @@ pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
 }
 
 impl WaitQueue {
-    /// A queue under the rule of the line.
-    #[cfg(not(filch_loom))]
-    pub(crate) const fn new() -> WaitQueue {
-        WaitQueue { word: AtomicUsize::new(0), core: OnceLock::new(), fair: false }
-    }
-    #[cfg(filch_loom)]
-    pub(crate) fn new() -> WaitQueue {
-        WaitQueue { word: AtomicUsize::new(0), core: OnceLock::new(), fair: false }
-    }
+    const_unless_model! {
+        /// A queue under the rule of the line.
+        pub(crate) fn new() -> WaitQueue {
+            WaitQueue { word: AtomicUsize::new(0), core: OnceLock::new(), fair: false }
+        }
 
-    /// A queue that is strictly first in, first out.
-    #[cfg(not(filch_loom))]
-    pub(crate) const fn fair() -> WaitQueue {
-        WaitQueue { word: AtomicUsize::new(0), core: OnceLock::new(), fair: true }
-    }
-    #[cfg(filch_loom)]
-    pub(crate) fn fair() -> WaitQueue {
-        WaitQueue { word: AtomicUsize::new(0), core: OnceLock::new(), fair: true }
+        /// A queue that is strictly first in, first out.
+        pub(crate) fn fair() -> WaitQueue {
+            WaitQueue { word: AtomicUsize::new(0), core: OnceLock::new(), fair: true }
+        }
     }
 
     fn core(&self) -> &Arc<Core> {
@@ -174,8 +166,10 @@ impl WaitQueue {
     #[cold]
     fn try_claim_locked<R>(&self, take: &mut dyn FnMut() -> Option<R>) -> Option<R> {
         let mut list = self.core().list.lock();
-        let sibling = list.sibling(None, Caller { id: probe::current_id(), waker: None });
-        let taken = if sibling.is_some() || !list.is_gate_shut() { take() } else { None };
+        let shut = list.is_gate_shut();
+        let caller = Caller { id: probe::current_id(), waker: None };
+        let sibling = if shut { list.sibling(None, caller) } else { None };
+        let taken = if !shut || sibling.is_some() { take() } else { None };
         if let (Some(_), Some(sibling)) = (&taken, sibling) {
             list.mark_absent(sibling);
         }
@@ -199,9 +193,7 @@ impl WaitQueue {
     /// The caller has just put units back by a `SeqCst` read-modify-write, and has nothing else to do for waiters.
     #[inline]
     pub(crate) fn release(&self, free: impl Fn() -> usize) {
-        shim::fence_between_seqcst_accesses();
-        // Ordering: SeqCst pairs with the fence in `publish`: the handshake at the head of this file.
-        if self.word.load(SeqCst) >= ONE {
+        if !self.is_empty_after_rmw() {
             self.pass(free);
         }
     }
@@ -211,7 +203,7 @@ impl WaitQueue {
     #[inline]
     pub(crate) fn release_one(&self, free: impl Fn() -> usize) {
         shim::fence_between_seqcst_accesses();
-        // Ordering: SeqCst pairs with the fence in `publish`. An entry that comes in vain clears SERVED before that
+        // Ordering: SeqCst pairs with the fence in `publish_and_fence`. An entry that comes in vain clears SERVED before that
         // fence, so either its load here is seen as cleared or the entry sees the unit.
         let word = self.word.load(SeqCst);
         if word >= ONE && word & SERVED == 0 {
@@ -222,9 +214,7 @@ impl WaitQueue {
     /// [`release`](Self::release) after anything weaker than a `SeqCst` read-modify-write.
     #[inline]
     pub(crate) fn release_after_store(&self, free: impl Fn() -> usize) {
-        // Ordering: SeqCst pairs with the fence in `publish`; it stands between the caller's store and the load.
-        shim::fence(SeqCst);
-        if self.word.load(Relaxed) >= ONE {
+        if !self.is_empty_after_fence() {
             self.pass(free);
         }
     }
@@ -258,43 +248,55 @@ impl WaitQueue {
     /// [`publish`](Self::publish), before the units are looked at for the last time before a sleep.
     fn publish_and_fence(&self, list: &List) {
         self.publish(list);
-        // Ordering: SeqCst pairs with the load of `word` in `release`, `release_one`, and `Locked`'s callers, or with
-        // the fence in `release_after_store` and `notify`: the handshake at the head of this file.
+        // Ordering: SeqCst pairs with the load of `word` in `is_empty_after_rmw` and `release_one`, or with the fence
+        // in `is_empty_after_fence`: the handshake at the head of this file.
         shim::fence(SeqCst);
     }
 
     /// Locks the line, so that a primitive can change its own state and tell somebody of it in one step.
     pub(crate) fn lock(&self) -> Locked<'_> {
-        Locked { queue: self, core: self.core(), list: self.core().list.lock() }
+        let core = self.core();
+        let list = core.list.lock();
+        // Waiters that fell out have left `word` as it was: see the head of this file.
+        self.publish(&list);
+        Locked { queue: self, core, list }
     }
 
-    /// Whether to take the lock in order to tell somebody of what the caller has just stored.
+    /// Whether there is nobody to tell of what the caller has stored before: the notifier's half of the handshake.
     #[inline]
-    fn anyone_to_tell(&self) -> bool {
+    pub(crate) fn is_empty_after_fence(&self) -> bool {
         // Ordering: SeqCst pairs with the fence in `publish_and_fence`: either we see the waiter, or the waiter sees
         // what our caller stored before this call when it looks for the last time.
         shim::fence(SeqCst);
-        self.word.load(Relaxed) >= ONE
+        self.word.load(Relaxed) < ONE
+    }
+
+    /// The same, after a `SeqCst` read-modify-write.
+    #[inline]
+    pub(crate) fn is_empty_after_rmw(&self) -> bool {
+        shim::fence_between_seqcst_accesses();
+        // Ordering: SeqCst pairs with the fence in `publish_and_fence`, as above.
+        self.word.load(SeqCst) < ONE
     }
 
     /// Tells the first waiter. False: nobody waits.
     pub(crate) fn notify_one(&self, message: usize) -> bool {
-        self.anyone_to_tell() && self.lock().notify_one(message)
+        !self.is_empty_after_fence() && self.lock().notify_one(message)
     }
 
     /// Tells the youngest waiter. False: nobody waits.
     pub(crate) fn notify_last(&self, message: usize) -> bool {
-        self.anyone_to_tell() && self.lock().notify_last(message)
+        !self.is_empty_after_fence() && self.lock().notify_last(message)
     }
 
     /// Tells the first waiter whose word is chosen. False: there is none.
     pub(crate) fn notify_where(&self, message: usize, choose: impl Fn(usize) -> bool) -> bool {
-        self.anyone_to_tell() && self.lock().notify_where(message, choose)
+        !self.is_empty_after_fence() && self.lock().notify_where(message, choose)
     }
 
     /// Tells everybody who waits at the time of the call, and returns how many those were.
     pub(crate) fn notify_all(&self, message: usize) -> usize {
-        if self.anyone_to_tell() { self.lock().notify_all(message) } else { 0 }
+        if self.is_empty_after_fence() { 0 } else { self.lock().notify_all(message) }
     }
 
     /// Tells everybody, now and from now on. A primitive closes its own state first. The first message stays.
@@ -347,12 +349,18 @@ impl Locked<'_> {
     }
 
     /// Tells everybody who waits now, and returns how many those are; those who join meanwhile are left alone.
-    pub(crate) fn notify_all(mut self, message: usize) -> usize {
+    pub(crate) fn notify_all(self, message: usize) -> usize {
+        self.notify_all_where(message, |_| true)
+    }
+
+    /// [`notify_all`](Self::notify_all), but only those whose word is chosen.
+    pub(crate) fn notify_all_where(mut self, message: usize, choose: impl Fn(usize) -> bool) -> usize {
         let end = self.list.next_ticket();
         let mut batch = WakeBatch::new();
         let mut told = 0;
         loop {
-            while !batch.is_full() && self.list.tell_first(message, |ticket, _| ticket < end, &mut batch) {
+            let chosen = |ticket, word| ticket < end && choose(word);
+            while !batch.is_full() && self.list.tell_first(message, chosen, &mut batch) {
                 told += 1;
             }
             self.queue.publish(&self.list);
