@@ -156,10 +156,10 @@ impl State {
 
     /// Closes a room that nobody is in.
     fn tidy(&mut self, room: Option<String>) {
-        if let Some(room) = room {
-            if !self.people.values().any(|person| person.room == room) {
-                self.rooms.remove(&room);
-            }
+        if let Some(room) = room
+            && !self.people.values().any(|person| person.room == room)
+        {
+            self.rooms.remove(&room);
         }
     }
 }
