@@ -3,22 +3,56 @@
 // Layer 0. The file is named as in every crate here; the module is not, because `sync` is the public one.
 #[path = "sync.rs"]
 mod shim;
-// Layer 1
+mod util;
+// Layer 1: siblings that do not know each other.
 mod driver;
+#[cfg_attr(filch_loom, allow(dead_code))]
+pub mod task;
 // Layer 2
+#[cfg(not(filch_loom))]
 mod context;
+mod scheduler;
 // Layer 3
+#[cfg(not(filch_loom))]
 mod async_fd;
+#[cfg(not(filch_loom))]
 pub mod io;
+#[cfg(not(filch_loom))]
 pub mod net;
+#[cfg(not(filch_loom))]
 mod select;
+#[cfg(not(filch_loom))]
 pub mod signal;
+#[cfg(not(filch_loom))]
 mod task_local;
+#[cfg(not(filch_loom))]
 pub mod time;
 // Layer 4
+#[cfg(not(filch_loom))]
+mod local;
+#[cfg(not(filch_loom))]
 mod macros;
+#[cfg(not(filch_loom))]
+mod runtime;
 
-pub use filch_macros::{main, test};
+#[cfg(not(filch_loom))]
+pub use crate::front::*;
 
-#[doc(hidden)]
-pub use macros::support as __private;
+#[cfg(not(filch_loom))]
+mod front {
+    pub use crate::local::spawn_local;
+    pub use crate::runtime::{
+        Builder, EnterGuard, Handle, PanicPolicy, Runtime, TaskInfo, TaskState, WORKERS_MAX, YieldNow,
+        block_on, run, spawn, spawn_blocking, yield_now,
+    };
+    pub use crate::scheduler::metrics::Metrics;
+    pub use crate::scheduler::shared::SlowPoll;
+    pub use crate::scheduler::shutdown::{Abandoned, ShutdownReport};
+    pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
+    pub use crate::time::wait_for;
+    pub use filch_channels::probe::Wait;
+    pub use filch_macros::{main, test};
+
+    #[doc(hidden)]
+    pub use crate::macros::support as __private;
+}
