@@ -24,8 +24,6 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("task", &["sync", "util"]),
     Room("driver", &["sync", "util"]),
     Room("driver::wheel", &[]),
-    Room("driver::source", &["sync", "util"]),
-    Room("driver::clock", &["sync", "util"]),
     // Layer 2: the only rooms that know both.
     Room("scheduler::queue", &["sync", "util"]),
     Room("scheduler::injector", &["sync", "util"]),
@@ -52,8 +50,10 @@ const RUNTIME_ROOMS: &[Room] = &[
 ];
 
 const CHANNELS_ROOMS: &[Room] = &[
-    Room("sync", &[]),
-    Room("probe", &["sync"]),
+    // `super` in a macro that is used one module further in.
+    Room("sync", &["root"]),
+    // One edge goes up: at the end of a poll the probe asks the wait queue to settle what it granted.
+    Room("probe", &["sync", "wait_queue"]),
     // Containers and single slots: no waiting in them.
     Room("waker_slot", &["sync"]),
     Room("wake_batch", &["sync"]),
@@ -87,7 +87,6 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/scheduler/lease.rs",
     "runtime/src/scheduler/queue.rs",
     "runtime/src/scheduler/shared.rs",
-    "runtime/src/signal/mod.rs",
     "runtime/src/signal/registry.rs",
     "runtime/src/sync.rs",
     "runtime/src/task/join.rs",
@@ -96,12 +95,18 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/task/waker.rs",
 ];
 
-/// Where the primitives of `std` may be named outside the two shims: `(file, what)`.
+/// Where the primitives of `std` may be named outside the two shims: `(file, what)`; no file means any.
 const STD_ALLOWED: &[(&str, &str)] = &[
     ("channels/src/sync.rs", ""),
     ("runtime/src/sync.rs", ""),
-    // Set once, before any task runs; a model has its own in each run.
-    ("channels/src/probe.rs", "std::sync::OnceLock"),
+    // None of these takes part in a protocol: one is set once, one only looks, one is a type, one asks the system.
+    ("", "std::sync::OnceLock"),
+    ("", "std::sync::Weak"),
+    ("", "std::thread::Result"),
+    ("", "std::thread::available_parallelism"),
+    // The trait `std::task::Wake`, and methods on `Arc<Self>` as tokio has them, want the real one.
+    ("channels/src/semaphore.rs", "std::sync::Arc"),
+    ("runtime/src/util/block.rs", "std::sync::Arc"),
 ];
 
 /// Where a thread-local may be declared.
@@ -109,6 +114,7 @@ const THREAD_LOCAL_FILES: &[&str] = &[
     "channels/src/probe.rs",
     "channels/src/sync.rs",
     "runtime/src/context.rs",
+    "runtime/src/local.rs",
     "runtime/src/macros.rs",
     "runtime/src/sync.rs",
     "runtime/src/task_local.rs",
@@ -199,8 +205,8 @@ fn every_file_says_what_it_owns() {
 
 #[test]
 fn no_test_is_left_out() {
-    none(checks::without_path(&everything(), "#[ignore", &[]));
-    none(checks::without_path(&everything(), "todo!", &[]));
+    none(checks::without_text(&everything(), "#[ignore"));
+    none(checks::without_text(&everything(), "todo!"));
 }
 
 #[test]

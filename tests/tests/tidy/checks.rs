@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::source::{Source, is_test, item_length, line_of, words};
+use super::source::{Source, is_test, is_word, item_length, line_of, words};
 
 /// A module and what it may name besides itself.
 pub(super) struct Room(pub(super) &'static str, pub(super) &'static [&'static str]);
@@ -21,7 +21,8 @@ pub(super) fn layers(sources: &[Source], base: &str, rooms: &[Room]) -> Vec<Stri
         };
         for (at, target) in paths(&source.shipped, &module) {
             let target = room_of(&target, rooms).map_or("root", |Room(name, _)| name);
-            if target != *room && !may.iter().any(|may| inside(target, may)) {
+            // A room may name itself and the rooms in it.
+            if !inside(target, room) && !may.iter().any(|may| inside(target, may)) {
                 let line = line_of(&source.shipped, at);
                 problems.push(format!("{}:{line}: {room} may not name {target}", source.path));
             }
@@ -46,15 +47,21 @@ fn module_of(path: &str, base: &str) -> String {
     if module == "lib" { String::new() } else { module.replace('/', "::") }
 }
 
-/// Every path into this crate, as a path from its root: where it stands and what it names.
+/// Every path into this crate, as a path from its root: where it stands and what it names. What is only passed
+/// on by `pub use` is not counted: that is the face of a module, and not what its code leans on.
 fn paths(code: &str, module: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (at, word) in words(code) {
         let (mut start, mut after) = match word {
             "crate" if !code[..at].ends_with('$') => (String::new(), &code[at + word.len()..]),
-            "super" if !code[..at].ends_with("::") => (parent(module), &code[at + word.len()..]),
+            "super" if !code[..at].ends_with("::") => {
+                (parent(&inline_module(code, at, module)), &code[at + word.len()..])
+            }
             _ => continue,
         };
+        if code[..at].ends_with("pub use ") {
+            continue;
+        }
         while let Some(rest) = after.strip_prefix("::super") {
             (start, after) = (parent(&start), rest);
         }
@@ -65,6 +72,21 @@ fn paths(code: &str, module: &str) -> Vec<(usize, String)> {
         }
     }
     found
+}
+
+/// The module at a place of a file, with the `mod name { .. }` that are open there.
+fn inline_module(code: &str, at: usize, module: &str) -> String {
+    let mut path = module.to_owned();
+    for (start, _) in words(&code[..at]).filter(|(_, word)| *word == "mod") {
+        let after = &code[start + 3..];
+        let name = words(after).next().map_or("", |(_, name)| name);
+        if after.trim_start()[name.len()..].trim_start().starts_with('{')
+            && start + item_length(&code[start..]) > at
+        {
+            path = if path.is_empty() { name.to_owned() } else { format!("{path}::{name}") };
+        }
+    }
+    path
 }
 
 fn parent(module: &str) -> String {
@@ -85,19 +107,12 @@ fn use_tree(tree: &str, start: &str, names: &mut Vec<String>) {
         parts.filter(|part| !part.trim().is_empty()).for_each(|part| use_tree(part, start, names));
         return;
     }
-    let Some((0, name)) = words(tree).next() else { return };
-    let name = if name == "self" { start.to_owned() } else { join(name) };
-    match tree
-        .split_once("::")
-        .filter(|(before, _)| before.trim() == tree[..before.len()].trim() && is_name(before))
-    {
-        Some((_, rest)) => use_tree(rest, &name, names),
-        None => names.push(name),
+    let name = &tree[..tree.find(|c| !is_word(c)).unwrap_or(tree.len())];
+    let path = if matches!(name, "" | "self") { start.to_owned() } else { join(name) };
+    match tree[name.len()..].trim_start().strip_prefix("::") {
+        Some(rest) if !name.is_empty() => use_tree(rest, &path, names),
+        _ => names.push(path),
     }
-}
-
-fn is_name(text: &str) -> bool {
-    words(text).next().is_some_and(|(at, word)| at == 0 && word.len() == text.trim_end().len())
 }
 
 #[test]
@@ -116,6 +131,8 @@ fn a_room_that_names_one_above_is_found() {
         ["src/high.rs:1: high may not name sync"; 2]
     );
     assert_eq!(check("src/high.rs", "use crate::spawn;"), ["src/high.rs:1: high may not name root"]);
+    assert_eq!(check("src/low/a.rs", "mod b { use super::c; use super::super::super::high; }").len(), 1);
+    assert_eq!(check("src/low/mod.rs", "pub use crate::high::X;"), [""; 0]);
     assert_eq!(check("src/low/a.rs", "// crate::high\n#[cfg(test)]\nuse crate::high;"), [""; 0]);
     assert_eq!(check("src/new.rs", ""), ["src/new.rs: no room in the table"]);
 }
@@ -131,21 +148,32 @@ pub(super) fn without_word(sources: &[Source], needle: &str, allowed: &[&str]) -
         .collect()
 }
 
-/// Finds a path of shipped code (or any other text) outside the places where it is allowed.
-pub(super) fn without_path(sources: &[Source], needle: &str, allowed: &[(&str, &str)]) -> Vec<String> {
+/// Finds paths into a crate or module outside the places where they are allowed: `(file, path)`, and the empty
+/// file stands for all.
+pub(super) fn without_path(sources: &[Source], banned: &str, allowed: &[(&str, &str)]) -> Vec<String> {
+    let first = banned.split("::").next().unwrap_or(banned);
     let mut problems = Vec::new();
     for source in sources {
-        for (at, _) in source.shipped.match_indices(needle) {
-            let rest = &source.shipped[at..];
-            let whole = !source.shipped[..at].ends_with(super::source::is_word)
-                && !rest[needle.len()..].starts_with(super::source::is_word);
-            let allowed = allowed.iter().any(|(file, what)| *file == source.path && rest.starts_with(what));
-            if whole && !allowed {
-                problems.push(format!("{}:{}: `{needle}`", source.path, line_of(&source.shipped, at)));
+        for (at, _) in words(&source.shipped).filter(|(_, word)| *word == first) {
+            let mut names = Vec::new();
+            use_tree(&source.shipped[at..], "", &mut names);
+            for name in names.iter().filter(|name| inside(name, banned)) {
+                let excepted = |(file, what): &(&str, &str)| {
+                    (file.is_empty() || *file == source.path) && (what.is_empty() || inside(name, what))
+                };
+                if !allowed.iter().any(excepted) {
+                    problems.push(format!("{}:{}: `{name}`", source.path, line_of(&source.shipped, at)));
+                }
             }
         }
     }
     problems
+}
+
+/// Finds some text in code that is not a comment.
+pub(super) fn without_text(sources: &[Source], needle: &str) -> Vec<String> {
+    let with = sources.iter().filter_map(|source| Some((source, source.code.find(needle)?)));
+    with.map(|(source, at)| format!("{}:{}: `{needle}`", source.path, line_of(&source.code, at))).collect()
 }
 
 #[test]
@@ -155,14 +183,16 @@ fn words_and_paths_are_found_whole_and_only_in_code() {
     assert_eq!(without_word(&source("filch"), "filch", &["a.rs"]).len(), 0);
     assert_eq!(without_path(&source("std::thread::park(); std::thread_local!"), "std::thread", &[]).len(), 1);
     assert_eq!(without_path(&source("// std::thread\n\"std::thread\""), "std::thread", &[]).len(), 0);
+    let once = [("a.rs", "std::sync::OnceLock")];
     assert_eq!(
-        without_path(&source("std::sync::OnceLock"), "std::sync", &[("a.rs", "std::sync::OnceLock")]).len(),
+        without_path(&source("use std::sync::{OnceLock, Mutex};"), "std::sync", &once),
+        ["a.rs:1: `std::sync::Mutex`"]
+    );
+    assert_eq!(
+        without_path(&source("use std::{io, sync::Weak};"), "std::sync", &[("", "std::sync::Weak")]).len(),
         0
     );
-    assert_eq!(
-        without_path(&source("std::sync::Mutex"), "std::sync", &[("a.rs", "std::sync::OnceLock")]).len(),
-        1
-    );
+    assert_eq!(without_text(&source("// todo!\ntodo!()"), "todo!"), ["a.rs:2: `todo!`"]);
 }
 
 /// Finds `unsafe` outside its rooms, and other files that do not forbid it.
@@ -179,8 +209,10 @@ pub(super) fn unsafe_rooms(sources: &[Source], rooms: &[&str]) -> Vec<String> {
         if room && !has {
             problems.push(format!("{}: in the list of rooms for unsafe, and has none", source.path));
         }
-        // The root of a crate cannot forbid what its modules need.
-        if !has && !forbids && !root {
+        // What a module forbids, it forbids to those within it, so it cannot where one of them needs it.
+        let above = source.path.trim_end_matches("mod.rs").trim_end_matches(".rs");
+        let above = |room: &&str| room.starts_with(above) && **room != source.path;
+        if !has && !forbids && !root && !rooms.iter().any(above) {
             problems.push(format!("{}: does not say #![forbid(unsafe_code)]", source.path));
         }
     }
@@ -207,6 +239,8 @@ fn unsafe_outside_its_rooms_is_found() {
         Source::new("src/b.rs", "// unsafe"),
         Source::new("src/c.rs", "#![forbid(unsafe_code)]"),
     ];
+    let parent = [Source::new("src/x/mod.rs", "mod y;"), Source::new("src/x/y.rs", "unsafe fn f() {}")];
+    assert_eq!(unsafe_rooms(&parent, &["src/x/y.rs"]), [""; 0]);
     assert_eq!(unsafe_rooms(&sources, &["src/a.rs"]), ["src/b.rs: does not say #![forbid(unsafe_code)]"]);
     assert_eq!(unsafe_rooms(&sources[..1], &[]).len(), 1);
     assert_eq!(unsafe_rooms(&sources[2..], &["src/c.rs", "src/d.rs"]).len(), 2);
@@ -343,11 +377,13 @@ pub(super) fn stale_names(sources: &[Source]) -> Vec<String> {
         let mut inside = false;
         let mut open = false;
         for (n, line) in source.text.lines().enumerate() {
-            let Some((_, comment)) = line.split_once("//") else {
+            let comment =
+                line.split_once("//").map(|(_, comment)| comment).filter(|c| !c.starts_with(['/', '!']));
+            let Some(comment) = comment else {
                 (inside, open) = (false, false);
                 continue;
             };
-            inside |= comment.contains("Ordering:") || comment.contains("SAFETY:");
+            inside |= ["Ordering:", "SAFETY:"].iter().any(|tag| comment.trim_start().starts_with(tag));
             if !inside {
                 continue;
             }
