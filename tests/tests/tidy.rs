@@ -205,8 +205,10 @@ fn every_file_says_what_it_owns() {
 
 #[test]
 fn no_test_is_left_out() {
-    none(checks::without_text(&everything(), "#[ignore"));
-    none(checks::without_text(&everything(), "todo!"));
+    // Put together here, so that a search of the tree for either finds nothing in this file.
+    for needle in [concat!("#[", "ignore"), concat!("todo", "!("), concat!("unimplemented", "!(")] {
+        none(checks::without_text(&everything(), needle));
+    }
 }
 
 #[test]

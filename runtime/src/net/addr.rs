@@ -148,11 +148,16 @@ pub(super) async fn resolve(host: impl ToSocketAddrs) -> io::Result<vec::IntoIte
         Addrs::Host(host, port) => {
             let name = host.clone();
             let look_up = move || {
-                std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)).map(Iterator::collect::<Vec<_>>)
+                std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port))
+                    .map(Iterator::collect::<Vec<_>>)
             };
             let found = crate::spawn_blocking(look_up).await.map_err(io::Error::other)?;
             found.map_err(|error| {
-                explain(&format!("look up host {name:?}"), "is it spelt right, and is there a network?", error)
+                explain(
+                    &format!("look up host {name:?}"),
+                    "is it spelt right, and is there a network?",
+                    error,
+                )
             })?
         }
     };

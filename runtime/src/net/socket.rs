@@ -395,9 +395,9 @@ macro_rules! listener {
                 let mut waiting = self.io.waiting(Interest::READABLE, std::panic::Location::caller());
                 let mut accept = Accept::default();
                 poll_fn(move |cx| {
-                    let taken = ready!(accept.poll(cx, |cx| {
-                        waiting.poll_io(cx, |_| socket::accept(self.io.get_ref()))
-                    }));
+                    let taken = ready!(
+                        accept.poll(cx, |cx| { waiting.poll_io(cx, |_| socket::accept(self.io.get_ref())) })
+                    );
                     Poll::Ready(taken.and_then($accepted))
                 })
             }
@@ -409,9 +409,7 @@ macro_rules! listener {
             pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<($stream, $addr)>> {
                 // Taken out, so that no lock is held while a timer takes the task's waker.
                 let mut accept = std::mem::take(&mut *self.accept.lock());
-                let taken = accept.poll(cx, |cx| {
-                    self.io.poll_io(Interest::READABLE, cx, socket::accept)
-                });
+                let taken = accept.poll(cx, |cx| self.io.poll_io(Interest::READABLE, cx, socket::accept));
                 let before = std::mem::replace(&mut *self.accept.lock(), accept);
                 drop(before);
                 Poll::Ready(ready!(taken).and_then($accepted))

@@ -46,11 +46,7 @@ pub(crate) fn poll_read_vectored<S: Stream>(
     stream.io().poll_transfer(Interest::READABLE, cx, most, |socket| socket::recv_vectored(socket, bufs))
 }
 
-pub(crate) fn poll_write<S: Stream>(
-    stream: &S,
-    cx: &mut Context<'_>,
-    buf: &[u8],
-) -> Poll<io::Result<usize>> {
+pub(crate) fn poll_write<S: Stream>(stream: &S, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
     stream.io().poll_transfer(Interest::WRITABLE, cx, buf.len(), |socket| socket::send(socket, buf))
 }
 

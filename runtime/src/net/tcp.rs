@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
 
+use super::ToSocketAddrs;
 use super::addr::{explain_address, first_of};
 use super::socket::{self, Accept, listener, readiness, socket};
 use super::stream::stream;
 use super::tcp_socket::{TcpSocket, address};
-use super::ToSocketAddrs;
 use crate::async_fd::AsyncFd;
 use crate::io::{Interest, Ready};
 use crate::shim::Mutex;

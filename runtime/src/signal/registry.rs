@@ -45,7 +45,8 @@ static INSTALLED: Mutex<[bool; SIGNALS]> = Mutex::new([false; SIGNALS]);
 pub(super) fn listen(signal: c_int) -> io::Result<OwnedFd> {
     let index = usize::try_from(signal).ok().filter(|index| (1..SIGNALS).contains(index));
     let Some(index) = index.filter(|_| !REFUSED.contains(&signal)) else {
-        let message = format!("signal {signal} cannot be listened for: there is none, or it cannot be survived");
+        let message =
+            format!("signal {signal} cannot be listened for: there is none, or it cannot be survived");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     };
     let mut installed = INSTALLED.lock();
