@@ -1,7 +1,8 @@
 //! Layer 2. The crate's only `thread_local!`: which runtime and which worker am I on?
 //!
-//! Owns one pointer, to the worker whose thread this is, and for threads that are none (`Handle::enter`, the blocking pool) the
-//! stack of runtimes entered. Layer 3 asks here for what it needs of the runtime, and learns nothing else about it.
+//! Owns one pointer, to the worker whose thread this is, and for threads that are none (`Handle::enter`, the
+//! blocking pool) the stack of runtimes entered. Layer 3 asks here for what it needs of the runtime, and
+//! learns nothing else about it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -40,6 +40,7 @@ pub use crate::front::*;
 
 #[cfg(not(filch_loom))]
 mod front {
+    pub use crate::async_fd::AsyncFd;
     pub use crate::local::spawn_local;
     pub use crate::runtime::{
         Builder, EnterGuard, Handle, PanicPolicy, Runtime, TaskInfo, TaskState, WORKERS_MAX, YieldNow,
@@ -51,6 +52,7 @@ mod front {
     pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
     pub use crate::time::wait_for;
     pub use filch_channels::probe::Wait;
+    pub use filch_channels::sync;
     pub use filch_macros::{main, test};
 
     #[doc(hidden)]

@@ -1,7 +1,8 @@
 //! Layer 4. Tasks that are not `Send`: they stay on the thread that spawned them.
 //!
-//! Owns a queue of local tasks, run inside one future ([`LocalSet::run_until`]), in the order in which they became ready. Wakes
-//! come from any thread; polls and drops happen on the set's own. The single-threaded flavour has one around each root.
+//! Owns a queue of local tasks, run inside one future ([`LocalSet::run_until`]), in the order in which they
+//! became ready. Wakes come from any thread; polls and drops happen on the set's own. The single-threaded
+//! flavour has one around each root.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,9 +10,9 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Weak;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 use filch_channels::probe;
 
@@ -30,8 +31,8 @@ thread_local! {
 
 /// A set of tasks that need not be `Send`.
 ///
-/// They run while [`run_until`](Self::run_until) is polled, and are cancelled when the set is dropped. Not rescued from a thread
-/// that is stuck: they cannot leave it.
+/// They run while [`run_until`](Self::run_until) is polled, and are cancelled when the set is dropped. Not
+/// rescued from a thread that is stuck: they cannot leave it.
 ///
 /// # Examples
 /// ```
@@ -162,7 +163,8 @@ impl LocalSet {
         self.shared.spawn(future, None, Location::caller())
     }
 
-    /// Runs `future`, and the set's tasks with it, until `future` is ready. The tasks that are left stay in the set.
+    /// Runs `future`, and the set's tasks with it, until `future` is ready. The tasks that are left stay in
+    /// the set.
     ///
     /// # Cancel safety
     /// **Strict.** The set can be run again.
@@ -238,8 +240,8 @@ impl Drop for Here {
     }
 }
 
-/// Starts a task that need not be `Send`, on this thread: in the [`LocalSet`] that is being run, or in the single-threaded
-/// flavour, where it lives until the `block_on` that it was spawned in returns.
+/// Starts a task that need not be `Send`, on this thread: in the [`LocalSet`] that is being run, or in the
+/// single-threaded flavour, where it lives until the `block_on` that it was spawned in returns.
 ///
 /// # Panics
 /// When there is neither.

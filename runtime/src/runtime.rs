@@ -1,4 +1,5 @@
-//! Layer 4. The front door: `Builder`, `Runtime`, `Handle`, and the free functions that use the runtime of the thread.
+//! Layer 4. The front door: `Builder`, `Runtime`, `Handle`, and the free functions that use the runtime of
+//! the thread.
 //!
 //! Owns the order in which a runtime is built and ended; everything else it hands to `scheduler`.
 #![forbid(unsafe_code)]
@@ -115,8 +116,9 @@ impl Builder {
         }
     }
 
-    /// A runtime without threads of its own: tasks run while a thread is in [`Runtime::block_on`], on that thread, in the order
-    /// in which they became ready. [`spawn_local`](crate::spawn_local) works in it without a `LocalSet`.
+    /// A runtime without threads of its own: tasks run while a thread is in [`Runtime::block_on`], on that
+    /// thread, in the order in which they became ready. [`spawn_local`](crate::spawn_local) works in it
+    /// without a `LocalSet`.
     pub fn single_thread() -> Builder {
         Builder { single: true, ..Builder::new() }
     }
@@ -144,8 +146,8 @@ impl Builder {
 
     /// Calls `callback` when a poll has run for `limit` and still does, once a poll, on a thread of its own.
     ///
-    /// It is found by looking every few milliseconds, so that polls cost nothing more: a poll that is over between two
-    /// looks is not reported. asyncio's `slow_callback_duration`, but while the poll runs.
+    /// It is found by looking every few milliseconds, so that polls cost nothing more: a poll that is over
+    /// between two looks is not reported. asyncio's `slow_callback_duration`, but while the poll runs.
     #[must_use]
     pub fn on_slow_poll(
         mut self,
@@ -156,19 +158,20 @@ impl Builder {
         self
     }
 
-    /// A runtime for tests: one thread, a clock that stands still while a task can run and jumps to the next deadline when
-    /// none can, and an order of polls that `seed` decides: the same seed gives the same order.
+    /// A runtime for tests: one thread, a clock that stands still while a task can run and jumps to the next
+    /// deadline when none can, and an order of polls that `seed` decides: the same seed gives the same order.
     ///
-    /// Blocking jobs run where they are spawned. With sockets registered, they are looked at before each jump, and the order
-    /// then depends on the outer world. Other threads may wake tasks, with the same effect.
+    /// Blocking jobs run where they are spawned. With sockets registered, they are looked at before each
+    /// jump, and the order then depends on the outer world. Other threads may wake tasks, with the same
+    /// effect.
     #[must_use]
     pub fn paused_clock(mut self, seed: u64) -> Builder {
         self.paused = Some(seed);
         self
     }
 
-    /// How long a worker with nothing to do looks for work before it sleeps: at most 5 µs, and nothing (the default) when there
-    /// are more workers than processors.
+    /// How long a worker with nothing to do looks for work before it sleeps: at most 5 µs, and nothing (the
+    /// default) when there are more workers than processors.
     #[must_use]
     pub fn spin(mut self, spin: Duration) -> Builder {
         self.spin = spin;
@@ -182,8 +185,8 @@ impl Builder {
         self
     }
 
-    /// Gives each worker a reactor of its own, in place of one for all. For comparison; see ARCHITECTURE.md for what was
-    /// measured.
+    /// Gives each worker a reactor of its own, in place of one for all. For comparison; see ARCHITECTURE.md
+    /// for what was measured.
     #[doc(hidden)]
     #[must_use]
     pub fn reactor_per_worker(mut self) -> Builder {
@@ -194,8 +197,9 @@ impl Builder {
     /// Builds the runtime and starts its threads.
     ///
     /// # Errors
-    /// `InvalidInput`, when the options make no sense, with a text that says which and what would. Whatever the operating
-    /// system says when a thread or the event queue cannot be had; what was started by then is ended.
+    /// `InvalidInput`, when the options make no sense, with a text that says which and what would. Whatever
+    /// the operating system says when a thread or the event queue cannot be had; what was started by then is
+    /// ended.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = self.check()?;
         crate::shim::barrier::register();
@@ -286,15 +290,16 @@ fn panic_hook(policy: PanicPolicy, runtime: Doomed) -> PanicHook {
 
 /// A runtime: workers, timers, reactor and blocking pool.
 ///
-/// Dropping it is [`shutdown`](Self::shutdown) within a second; what did not end in time is printed. Dropped inside itself, it is
-/// shut down in the background.
+/// Dropping it is [`shutdown`](Self::shutdown) within a second; what did not end in time is printed. Dropped
+/// inside itself, it is shut down in the background.
 #[derive(Debug)]
 pub struct Runtime {
     handle: Handle,
     ended: bool,
 }
 
-/// A way to a runtime from anywhere: to spawn, to look, to block. Cloned freely; does not keep the runtime running.
+/// A way to a runtime from anywhere: to spawn, to look, to block. Cloned freely; does not keep the runtime
+/// running.
 #[derive(Clone, Debug)]
 pub struct Handle(pub(crate) Arc<Scheduler>);
 
@@ -309,8 +314,9 @@ impl Runtime {
 
     /// Runs `future` to its end on the calling thread, which works on other tasks while it waits.
     ///
-    /// The future may borrow and need not be `Send`: it stays on this thread. What it spawns can run on other threads at once.
-    /// Inside a task of this runtime it is legal: another thread takes over the worker's queue first.
+    /// The future may borrow and need not be `Send`: it stays on this thread. What it spawns can run on other
+    /// threads at once. Inside a task of this runtime it is legal: another thread takes over the worker's
+    /// queue first.
     ///
     /// # Panics
     /// When `future` does.
@@ -349,8 +355,9 @@ impl Runtime {
         self.handle.metrics()
     }
 
-    /// Ends the runtime: no task is taken in any more, those that live are cancelled at their next turn, and threads are waited
-    /// for, for at most `within`. The report says what finished, what was cancelled, and what did not come back.
+    /// Ends the runtime: no task is taken in any more, those that live are cancelled at their next turn, and
+    /// threads are waited for, for at most `within`. The report says what finished, what was cancelled, and
+    /// what did not come back.
     pub fn shutdown(mut self, within: Duration) -> ShutdownReport {
         self.ended = true;
         shutdown::shutdown(&self.handle.0, within)
@@ -402,7 +409,8 @@ impl Handle {
         guest::block_on(&self.0, future, location)
     }
 
-    /// As [`Runtime::spawn`], from any thread. After the runtime has shut down, the task is cancelled at once: its handle says so.
+    /// As [`Runtime::spawn`], from any thread. After the runtime has shut down, the task is cancelled at
+    /// once: its handle says so.
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -427,8 +435,8 @@ impl Handle {
         self.0.metrics()
     }
 
-    /// All tasks that are not done, without polling any: it works while workers are stuck. A report, not a moment: tasks go on
-    /// while it is made.
+    /// All tasks that are not done, without polling any: it works while workers are stuck. A report, not a
+    /// moment: tasks go on while it is made.
     pub fn tasks(&self) -> Vec<TaskInfo> {
         let mut tasks: Vec<TaskInfo> =
             self.0.tasks().iter().filter(|task| !task.is_done()).map(TaskInfo::new).collect();
@@ -527,8 +535,8 @@ where
     }
 }
 
-/// Builds a default runtime, runs `future` on the calling thread, and ends the runtime in order: what is left in it is
-/// cancelled, and waited for. Python's `asyncio.run`.
+/// Builds a default runtime, runs `future` on the calling thread, and ends the runtime in order: what is left
+/// in it is cancelled, and waited for. Python's `asyncio.run`.
 ///
 /// # Examples
 /// ```
@@ -537,7 +545,8 @@ where
 /// ```
 ///
 /// # Panics
-/// When the runtime cannot be built, with the reason; [`Builder::build`] gives it as an error. When `future` does.
+/// When the runtime cannot be built, with the reason; [`Builder::build`] gives it as an error. When `future`
+/// does.
 #[track_caller]
 pub fn run<F: Future>(future: F) -> F::Output {
     match Runtime::new() {
@@ -555,8 +564,8 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     Handle::current().block_on(future)
 }
 
-/// Starts `future` as a task of the runtime that the thread is in. It runs whether or not the handle is awaited, and goes on
-/// when the handle is dropped.
+/// Starts `future` as a task of the runtime that the thread is in. It runs whether or not the handle is
+/// awaited, and goes on when the handle is dropped.
 ///
 /// # Panics
 /// Outside of a runtime.
@@ -574,10 +583,11 @@ where
     }
 }
 
-/// Runs a call that blocks on a thread of its own, out of a pool of at most 512. Python's `asyncio.to_thread`.
+/// Runs a call that blocks on a thread of its own, out of a pool of at most 512. Python's
+/// `asyncio.to_thread`.
 ///
-/// A job that has not begun is cancelled by [`JoinHandle::abort`]; one that has begun runs to its end. If no thread can be started
-/// for it, and there is none, the handle gives an error that says so.
+/// A job that has not begun is cancelled by [`JoinHandle::abort`]; one that has begun runs to its end. If no
+/// thread can be started for it, and there is none, the handle gives an error that says so.
 ///
 /// # Examples
 /// ```

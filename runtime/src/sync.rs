@@ -1,14 +1,15 @@
 //! Layer 0. The only file of this crate that names `std::sync::atomic`, `std::thread` or loom.
 //!
-//! Passes on what `filch_channels` chose (the real primitives, or loom's in a model), and adds a pair of fences of unequal
-//! cost, for protocols in which one side comes by all the time and the other hardly ever.
+//! Passes on what `filch_channels` chose (the real primitives, or loom's in a model), and adds a pair of
+//! fences of unequal cost, for protocols in which one side comes by all the time and the other hardly ever.
 
 pub(crate) use filch_channels::__shim::*;
 
 /// What `std::thread_local!` makes, which user code does with it: never loom's.
 pub(crate) use std::thread::LocalKey as ThreadKey;
 
-/// The cheap half of a store-load pair: together with [`heavy_fence`] on the other side it is as good as a full fence on both.
+/// The cheap half of a store-load pair: together with [`heavy_fence`] on the other side it is as good as a
+/// full fence on both.
 #[cfg(not(filch_loom))]
 #[inline(always)]
 pub(crate) fn light_fence() {

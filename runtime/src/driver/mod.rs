@@ -1,7 +1,8 @@
 //! Layer 1, driver. What a worker blocks on: the reactors and the timer shards of one runtime.
 //!
-//! Owns the seam between them: how many reactors there are. One is shared by all workers; with one a worker, each has its own.
-//! Both are the same code, so that both can be measured. Names no task. Called by `scheduler`.
+//! Owns the seam between them: how many reactors there are. One is shared by all workers; with one a worker,
+//! each has its own. Both are the same code, so that both can be measured. Names no task. Called by
+//! `scheduler`.
 
 pub(crate) mod clock;
 #[cfg(not(filch_loom))]

@@ -4,7 +4,6 @@
 // Layer 3, net. Owns what only TCP has; the rest of these types comes from `socket` and `stream`.
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::{self, SocketAddr};
 use std::panic::Location;
 use std::pin::Pin;

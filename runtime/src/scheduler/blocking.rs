@@ -1,8 +1,9 @@
 //! Layer 2, scheduler. Threads for calls that block.
 //!
-//! Owns a queue of jobs in a mutex and up to 512 threads, each kept for ten seconds without a job. Whether to wake a thread or
-//! to start one is decided under the mutex, from counts that change only there: a job cannot fall between (tokio #8056). A job is a
-//! task whose future blocks in its one poll. Called by `spawn_blocking` on any thread.
+//! Owns a queue of jobs in a mutex and up to 512 threads, each kept for ten seconds without a job. Whether to
+//! wake a thread or to start one is decided under the mutex, from counts that change only there: a job cannot
+//! fall between (tokio #8056). A job is a task whose future blocks in its one poll. Called by
+//! `spawn_blocking` on any thread.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -34,7 +35,8 @@ pub(crate) struct Pool {
 struct State {
     jobs: VecDeque<Runnable>,
     threads: usize,
-    /// Threads that wait, less those that were woken for a job and are on their way: a push takes one off, or starts a thread.
+    /// Threads that wait, less those that were woken for a job and are on their way: a push takes one off, or
+    /// starts a thread.
     idle: usize,
     /// Threads that were woken for a job and are on their way.
     called: usize,
@@ -110,8 +112,8 @@ impl Scheduler {
         let id = next_id();
         let list = (id % self.cores.len() as u64) as u16;
         let birth = Birth { id, parent: probe::current_id(), location, name, list };
-        // SAFETY: the scheduler outlives its tasks, and the job is `Send`. It is never woken while it does not run, so it does
-        // not reach the queues of the workers.
+        // SAFETY: the scheduler outlives its tasks, and the job is `Send`. It is never woken while it does
+        // not run, so it does not reach the queues of the workers.
         let (runnable, handle) = unsafe { task::new(Job(Some(job)), self, birth) };
         if !self.admit(&runnable) {
             runnable.cancel(None).release();
@@ -196,7 +198,8 @@ fn wait_for_job<'a>(pool: &'a Pool, mut state: MutexGuard<'a, State>) -> (MutexG
     state.idle += 1;
     loop {
         if state.called > 0 {
-            // Meant for this thread or another that waits: it is all the same. `idle` was taken down by the caller.
+            // Meant for this thread or another that waits: it is all the same. `idle` was taken down by the
+            // caller.
             state.called -= 1;
             return (state, true);
         }

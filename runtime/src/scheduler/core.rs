@@ -1,7 +1,9 @@
-//! Layer 2, scheduler. What a thread needs to work: queue, slot, timers' index, ticks. It can lose it; see `lease`.
+//! Layer 2, scheduler. What a thread needs to work: queue, slot, timers' index, ticks. It can lose it; see
+//! `lease`.
 //!
-//! Owns the owner's end of one run queue and the rules of order: which task is next, and where a woken or spawned one goes.
-//! Called by `worker` on the thread that has the core, and through the lease from inside polls.
+//! Owns the owner's end of one run queue and the rules of order: which task is next, and where a woken or
+//! spawned one goes. Called by `worker` on the thread that has the core, and through the lease from inside
+//! polls.
 #![forbid(unsafe_code)]
 
 use std::task::Waker;
@@ -18,7 +20,8 @@ const SLOT_POLLS_MAX: u8 = 3;
 const LOOK_INTERVAL_MAX: u32 = 61;
 /// How much time there should be between two such looks: with long polls, there are fewer polls between them.
 const LOOK_EVERY: Duration = Duration::from_micros(150);
-/// How often a root of `block_on` must have come back by itself before what it wakes is left to its own thread.
+/// How often a root of `block_on` must have come back by itself before what it wakes is left to its own
+/// thread.
 const ROOT_TRUST_MIN: u32 = 16;
 /// How many ids a core takes at a time.
 pub(super) const ID_BLOCK: u64 = 256;
@@ -39,7 +42,8 @@ pub(crate) enum Tell {
 pub(crate) struct Core {
     pub(crate) index: usize,
     pub(super) queue: LocalQueue<Runnable>,
-    /// The task woken last, to be run next. Not seen by thieves: it goes with the core when that is taken away.
+    /// The task woken last, to be run next. Not seen by thieves: it goes with the core when that is taken
+    /// away.
     slot: Option<Runnable>,
     slot_polls: u8,
     /// First in, first out, without the slot: the single-threaded flavour, whose order people count on.

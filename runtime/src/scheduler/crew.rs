@@ -1,8 +1,9 @@
 //! Layer 2, scheduler. Which threads there are, and which of them has which core.
 //!
-//! Owns the threads of the workers, the spare ones that wait for a core, and the cores that wait for a thread. A thread that
-//! comes back from a long poll without its core stays as a spare for a while, then ends. Called by `Runtime` at its start, by
-//! `monitor` when a core was taken away, by `guest` for a core of its own, and by `shutdown`.
+//! Owns the threads of the workers, the spare ones that wait for a core, and the cores that wait for a
+//! thread. A thread that comes back from a long poll without its core stays as a spare for a while, then
+//! ends. Called by `Runtime` at its start, by `monitor` when a core was taken away, by `guest` for a core of
+//! its own, and by `shutdown`.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -40,7 +41,8 @@ pub(super) struct State {
     guests: Vec<Box<Core>>,
     /// Cores on their way to a spare thread.
     handed: Vec<(Arc<Worker>, Box<Core>)>,
-    /// Callers of `block_on` that found no core, in the single-threaded flavour: they cannot go on without one.
+    /// Callers of `block_on` that found no core, in the single-threaded flavour: they cannot go on without
+    /// one.
     waiting: Vec<Arc<Worker>>,
     threads: Vec<JoinHandle<()>>,
     /// Threads started and not ended.

@@ -1,11 +1,13 @@
-//! Layer 2, scheduler. `block_on`: the calling thread polls the root, and works on others' tasks while the root waits.
+//! Layer 2, scheduler. `block_on`: the calling thread polls the root, and works on others' tasks while the
+//! root waits.
 //!
-//! Owns the root's place on the caller's stack. A caller gets a core of its own, a guest's, so that what passes between the root
-//! and the tasks it talks to crosses no thread. The root is never in a queue; being woken, it is polled before any task. Other
-//! workers steal from a guest's queue at once, for a root may block its thread; see `Core::push_woken`.
+//! Owns the root's place on the caller's stack. A caller gets a core of its own, a guest's, so that what
+//! passes between the root and the tasks it talks to crosses no thread. The root is never in a queue; being
+//! woken, it is polled before any task. Other workers steal from a guest's queue at once, for a root may
+//! block its thread; see `Core::push_woken`.
 //!
-//! Inside a worker, the worker's core goes to another thread first, and the caller only waits. In the single-threaded flavour
-//! there is no other: the same core goes on here, inside the poll.
+//! Inside a worker, the worker's core goes to another thread first, and the caller only waits. In the
+//! single-threaded flavour there is no other: the same core goes on here, inside the poll.
 
 use std::future::Future;
 use std::panic::{Location, resume_unwind};
@@ -22,8 +24,9 @@ use crate::shim::task::AtomicBool;
 use crate::task::{Birth, PanicHook, Root, RootPolled, Runnable, Schedule};
 use crate::util::parker::Unpark;
 
-/// Where a root's wakes go. On the stack of `block_on`, which does not return before the last of them arrived: a wake that
-/// makes the `Runnable` keeps the root from being polled, hence from ending, until it is here.
+/// Where a root's wakes go. On the stack of `block_on`, which does not return before the last of them
+/// arrived: a wake that makes the `Runnable` keeps the root from being polled, hence from ending, until it is
+/// here.
 struct RootSchedule {
     worker: Arc<Worker>,
     /// The `Runnable` is with the owner: it may poll.
@@ -43,7 +46,8 @@ unsafe impl Schedule for RootSchedule {
         }
         // After the store the root may end, and this with it.
         let worker = self.worker.clone();
-        // Ordering: Release pairs with the Acquire in `has_arrived`: all uses of `self` are before the end of it.
+        // Ordering: Release pairs with the Acquire in `has_arrived`: all uses of `self` are before the end of
+        // it.
         self.arrived.store(true, Release);
         worker.unpark();
     }
@@ -209,7 +213,8 @@ impl<'a> Guest<'a> {
 }
 
 impl Scheduler {
-    /// A core for a caller of `block_on`. `None`: there is none left, and the caller can only wait for others.
+    /// A core for a caller of `block_on`. `None`: there is none left, and the caller can only wait for
+    /// others.
     fn take_guest(&self, worker: &Arc<Worker>) -> Hands {
         let mut core = self.crew.take_guest(worker)?;
         core.root_trust = 0;

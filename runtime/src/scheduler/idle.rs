@@ -1,30 +1,32 @@
 //! Layer 2, scheduler. How many workers are awake, how many of them search, who sleeps, and whom to wake.
 //!
-//! Owns one atomic word and the list of sleeping cores. Names no task and no queue: callers say "there is work", this file
-//! decides who hears it. Called by `schedule` on any thread and by `worker` on its own. After tokio's idle set, itself after
-//! Go's; the difference is who pays: see "pushes by a worker".
+//! Owns one atomic word and the list of sleeping cores. Names no task and no queue: callers say "there is
+//! work", this file decides who hears it. Called by `schedule` on any thread and by `worker` on its own.
+//! After tokio's idle set, itself after Go's; the difference is who pays: see "pushes by a worker".
 //!
-//! The word: workers awake (upper half), of those searching (lower half). A worker *searches* when its own queue is empty and
-//! it looks at the others'. At most one searcher is woken at a time: it wakes the next when it finds something, so a burst
-//! wakes as many workers as there is work for, one after another, and a single task wakes one.
+//! The word: workers awake (upper half), of those searching (lower half). A worker *searches* when its own
+//! queue is empty and it looks at the others'. At most one searcher is woken at a time: it wakes the next
+//! when it finds something, so a burst wakes as many workers as there is work for, one after another, and a
+//! single task wakes one.
 //!
 //! # The promise
 //! A task that was pushed is not left in a queue while all workers sleep.
 //!
-//! *To push* (`notify`): the task is in the queue; full fence; read the word; if nobody searches and not all are awake, wake a
-//! sleeper.
-//! *To sleep* (`sleep`): leave the word, by a read-modify-write; full fence; look at all queues once more; sleep only when they
-//! are empty, else wake up again.
+//! *To push* (`notify`): the task is in the queue; full fence; read the word; if nobody searches and not all
+//! are awake, wake a sleeper. *To sleep* (`sleep`): leave the word, by a read-modify-write; full fence; look
+//! at all queues once more; sleep only when they are empty, else wake up again.
 //!
-//! Proof sketch. Let the pusher read the word at time t. (1) It finds a sleeper and no searcher: the sleeper is woken, as a
-//! searcher. (2) It finds a searcher S. S leaves the word after t (else it would not have been in it), and looks at all queues
-//! after that; by the two fences it sees the task, or an earlier look of someone else took it. (3) It finds everybody awake:
-//! each of them will leave the word, hence look, before it sleeps, as in (2).
+//! Proof sketch. Let the pusher read the word at time t. (1) It finds a sleeper and no searcher: the sleeper
+//! is woken, as a searcher. (2) It finds a searcher S. S leaves the word after t (else it would not have been
+//! in it), and looks at all queues after that; by the two fences it sees the task, or an earlier look of
+//! someone else took it. (3) It finds everybody awake: each of them will leave the word, hence look, before
+//! it sleeps, as in (2).
 //!
-//! *Pushes by a worker to its own queue* go without the fence. Then a worker that goes to sleep may miss the task, and the
-//! pusher may miss that it sleeps. But the pusher is awake, and the task is in its own queue: it will run it, or find it there
-//! when it wants to sleep; should the poll under way not come back, the monitor takes the queue away. What is lost is the help
-//! of another worker, until the next push. A root of `block_on` may block its thread for good, so its pushes use the fence.
+//! *Pushes by a worker to its own queue* go without the fence. Then a worker that goes to sleep may miss the
+//! task, and the pusher may miss that it sleeps. But the pusher is awake, and the task is in its own queue:
+//! it will run it, or find it there when it wants to sleep; should the poll under way not come back, the
+//! monitor takes the queue away. What is lost is the help of another worker, until the next push. A root of
+//! `block_on` may block its thread for good, so its pushes use the fence.
 #![forbid(unsafe_code)]
 
 use crate::shim::Mutex;
@@ -52,7 +54,8 @@ pub(crate) struct Idle {
     active_max: u64,
 }
 
-/// Cores whose thread sleeps, the latest last. Guests (the callers of `block_on`) are woken only when no worker can be.
+/// Cores whose thread sleeps, the latest last. Guests (the callers of `block_on`) are woken only when no
+/// worker can be.
 #[derive(Debug, Default)]
 struct Sleeping {
     workers: Vec<usize>,
@@ -71,8 +74,9 @@ impl Idle {
 
     /// A core that nobody attended is attended from now on, by a thread that is awake.
     pub(crate) fn join(&self) {
-        // Ordering: Relaxed, here and in `leave`: the count is a guide to `notify`; a core joins before it is first used, and
-        // leaves after its queue was emptied into the injector, which is followed by a `notify` of its own.
+        // Ordering: Relaxed, here and in `leave`: the count is a guide to `notify`; a core joins before it is
+        // first used, and leaves after its queue was emptied into the injector, which is followed by a
+        // `notify` of its own.
         self.word.fetch_add(AWAKE, Relaxed);
     }
 
@@ -81,7 +85,8 @@ impl Idle {
         self.word.fetch_sub(AWAKE, Relaxed);
     }
 
-    /// There is work in a queue that the caller does not run itself. Returns the core whose thread must be unparked.
+    /// There is work in a queue that the caller does not run itself. Returns the core whose thread must be
+    /// unparked.
     #[inline]
     #[must_use]
     pub(crate) fn notify(&self) -> Option<usize> {
@@ -101,7 +106,8 @@ impl Idle {
         self.wake_one(false)
     }
 
-    /// As `notify`, though all the places may be taken: by a root of `block_on`, which may be about to block its thread.
+    /// As `notify`, though all the places may be taken: by a root of `block_on`, which may be about to block
+    /// its thread.
     #[must_use]
     pub(crate) fn notify_beyond(&self) -> Option<usize> {
         fence(SeqCst);
@@ -118,7 +124,8 @@ impl Idle {
     #[cold]
     fn wake_one(&self, beyond: bool) -> Option<usize> {
         let mut sleeping = self.sleeping.lock();
-        // Ordering: Relaxed: sleepers change under the lock. Asked again, for another may have woken one meanwhile.
+        // Ordering: Relaxed: sleepers change under the lock. Asked again, for another may have woken one
+        // meanwhile.
         let word = self.word.load(Relaxed);
         if !self.wants_one(word) && !(beyond && searching(word) == 0) {
             return None;
@@ -133,7 +140,8 @@ impl Idle {
         Some(core)
     }
 
-    /// A worker with nothing to do goes to sleep. The caller then looks at all queues once more, before it sleeps.
+    /// A worker with nothing to do goes to sleep. The caller then looks at all queues once more, before it
+    /// sleeps.
     pub(crate) fn sleep(&self, core: usize, searched: bool) {
         {
             let mut sleeping = self.sleeping.lock();
@@ -149,7 +157,8 @@ impl Idle {
         fence(SeqCst);
     }
 
-    /// A worker wakes: as a searcher if `search`, or if it was someone else who woke it. Returns whether it is one.
+    /// A worker wakes: as a searcher if `search`, or if it was someone else who woke it. Returns whether it
+    /// is one.
     pub(crate) fn wake(&self, core: usize, search: bool) -> bool {
         let mut sleeping = self.sleeping.lock();
         let list = if core as u64 >= self.active_max { &mut sleeping.guests } else { &mut sleeping.workers };
@@ -169,7 +178,8 @@ impl Idle {
         if 2 * searching(word) >= awake(word) {
             return false;
         }
-        // Ordering: Relaxed: the limit is a guide. That a searcher looks at all queues before it sleeps is what counts.
+        // Ordering: Relaxed: the limit is a guide. That a searcher looks at all queues before it sleeps is
+        // what counts.
         self.word.fetch_add(SEARCHING, Relaxed);
         true
     }

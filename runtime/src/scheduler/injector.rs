@@ -1,8 +1,8 @@
 //! Layer 2, scheduler. The queue that any thread may push to, and workers take from in batches.
 //!
-//! A deque in a mutex and its length beside it, so that looking costs a load. A lock-free list was not tried first: a push
-//! is followed by waking a worker, which costs a hundred times more than an uncontended lock, and a worker takes many items
-//! for one lock. Generic; names no task.
+//! A deque in a mutex and its length beside it, so that looking costs a load. A lock-free list was not tried
+//! first: a push is followed by waking a worker, which costs a hundred times more than an uncontended lock,
+//! and a worker takes many items for one lock. Generic; names no task.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -51,7 +51,8 @@ impl<T> Injector<T> {
         self.len.store(queue.len(), Release);
     }
 
-    /// Takes the oldest item, and hands up to `max` further ones to `more`, in order. `more` must not call back.
+    /// Takes the oldest item, and hands up to `max` further ones to `more`, in order. `more` must not call
+    /// back.
     pub(crate) fn pop_batch(&self, max: usize, mut more: impl FnMut(T)) -> Option<T> {
         if self.is_empty() {
             return None;

@@ -1,19 +1,22 @@
-//! Layer 2, scheduler. Who may touch a worker's core: its own thread, at the cost of plain stores, until it is taken away.
+//! Layer 2, scheduler. Who may touch a worker's core: its own thread, at the cost of plain stores, until it
+//! is taken away.
 //!
-//! Owns the place where a core lies while user code runs. A worker's loop holds its core in its hands; around each poll it
-//! puts it down here, and what the poll wakes or spawns goes into it through [`Lease::enter`]. When the poll does not come
-//! back, the monitor takes the core away ([`Lease::revoke`]) and gives it to another thread: queue, slot and timers are all
-//! in it, so a stuck worker keeps nothing. Generic over the core; called by `worker` (own thread) and `monitor`.
+//! Owns the place where a core lies while user code runs. A worker's loop holds its core in its hands; around
+//! each poll it puts it down here, and what the poll wakes or spawns goes into it through [`Lease::enter`].
+//! When the poll does not come back, the monitor takes the core away ([`Lease::revoke`]) and gives it to
+//! another thread: queue, slot and timers are all in it, so a stuck worker keeps nothing. Generic over the
+//! core; called by `worker` (own thread) and `monitor`.
 //!
-//! It is a lock biased to its owner. The owner writes `inside`, then reads `revoked`; the monitor writes `revoked`, then
-//! reads `inside`. With a full fence between the two on both sides (Dekker), at least one sees the other:
+//! It is a lock biased to its owner. The owner writes `inside`, then reads `revoked`; the monitor writes
+//! `revoked`, then reads `inside`. With a full fence between the two on both sides (Dekker), at least one
+//! sees the other:
 //!
 //! * the owner sees `revoked`: it leaves again, and asks under the mutex whether the core is still there;
 //! * the monitor sees `inside`: it takes back `revoked`, and nothing has happened.
 //!
-//! The owner's fence is a light one (nothing but an order to the compiler, where the kernel has `membarrier`); the monitor's is
-//! heavy, and makes every running thread of the process pass a full fence. Revoking happens hardly ever, entering all the
-//! time.
+//! The owner's fence is a light one (nothing but an order to the compiler, where the kernel has
+//! `membarrier`); the monitor's is heavy, and makes every running thread of the process pass a full fence.
+//! Revoking happens hardly ever, entering all the time.
 //!
 //! | `inside` | `revoked` | core lies here | who may touch the place                                   |
 //! |----------|-----------|----------------|-----------------------------------------------------------|
@@ -79,8 +82,8 @@ impl<C> Lease<C> {
         self.place.with_mut(|place| unsafe { (*place).take() })
     }
 
-    /// Uses the core in its place, from inside user code. `None`: there is none here (any more), or the owner holds it in its
-    /// hands. Owner only. No user code may run before the result is dropped.
+    /// Uses the core in its place, from inside user code. `None`: there is none here (any more), or the owner
+    /// holds it in its hands. Owner only. No user code may run before the result is dropped.
     #[inline]
     pub(crate) fn enter(&self) -> Option<Entered<'_, C>> {
         if self.inside.load(Relaxed) || !self.go_in() {
@@ -124,8 +127,8 @@ impl<C> Lease<C> {
         // Ordering: Release, as in `put`.
         self.inside.store(false, Release);
         let _revoking = self.revoking.lock();
-        // SAFETY: nobody else uses the place: `inside` is clear, so the owner is only here, and the monitor has the mutex when
-        // it does.
+        // SAFETY: nobody else uses the place: `inside` is clear, so the owner is only here, and the monitor
+        // has the mutex when it does.
         let there = self.place.with(|place| unsafe { (*place).is_some() });
         // Either the monitor took `revoked` back, or it took the core, and we know it now.
         self.revoked.store(false, Relaxed);
@@ -136,7 +139,8 @@ impl<C> Lease<C> {
         there
     }
 
-    /// Takes the core away from an owner that runs user code. `None`: the owner is inside, or has none. Any thread.
+    /// Takes the core away from an owner that runs user code. `None`: the owner is inside, or has none. Any
+    /// thread.
     pub(crate) fn revoke(&self) -> Option<Box<C>> {
         let _revoking = self.revoking.lock();
         // Ordering: Relaxed: the fence orders it before the load below; see the top of the file.
@@ -147,7 +151,8 @@ impl<C> Lease<C> {
             self.revoked.store(false, Relaxed);
             return None;
         }
-        // SAFETY: the owner is not inside, and cannot go in: it would see `revoked`, and then wait for the mutex.
+        // SAFETY: the owner is not inside, and cannot go in: it would see `revoked`, and then wait for the
+        // mutex.
         let core = self.place.with_mut(|place| unsafe { (*place).take() });
         if core.is_none() {
             self.revoked.store(false, Relaxed);
@@ -161,7 +166,8 @@ impl<C> Deref for Entered<'_, C> {
 
     #[inline]
     fn deref(&self) -> &C {
-        // SAFETY: `inside` is set: the place, and the core in it, are the owner's, and this guard is its only use.
+        // SAFETY: `inside` is set: the place, and the core in it, are the owner's, and this guard is its only
+        // use.
         unsafe { &*self.core }
     }
 }

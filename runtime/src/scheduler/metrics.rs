@@ -1,6 +1,7 @@
 //! Layer 2, scheduler. What a runtime counts about itself, and the snapshot that people see.
 //!
-//! Counters are plain loads and stores by the thread that has the core; a reader sums them up. Called by `worker`.
+//! Counters are plain loads and stores by the thread that has the core; a reader sums them up. Called by
+//! `worker`.
 #![forbid(unsafe_code)]
 
 use crate::shim::Ordering::Relaxed;

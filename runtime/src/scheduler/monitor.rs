@@ -1,12 +1,15 @@
-//! Layer 2, scheduler. The thread that sees a poll which does not come back, and takes the core from under it.
+//! Layer 2, scheduler. The thread that sees a poll which does not come back, and takes the core from under
+//! it.
 //!
-//! Owns one thread a runtime, which sleeps while all workers do, and ticks every few milliseconds while one is awake. A worker
-//! counts its polls; one that is in the same poll at two ticks is stuck, and its core goes to another thread. That costs a
-//! worker two plain stores a poll. Go's `sysmon` does the same (`retake`); here it never reads a clock for each poll either.
-//! Called by `Builder::build` (start), by `worker` when it wakes (`rouse`), by `shutdown` (stop).
+//! Owns one thread a runtime, which sleeps while all workers do, and ticks every few milliseconds while one
+//! is awake. A worker counts its polls; one that is in the same poll at two ticks is stuck, and its core goes
+//! to another thread. That costs a worker two plain stores a poll. Go's `sysmon` does the same (`retake`);
+//! here it never reads a clock for each poll either. Called by `Builder::build` (start), by `worker` when it
+//! wakes (`rouse`), by `shutdown` (stop).
 //!
-//! *That it does not sleep while a worker is awake*: it says that it sleeps, fence, looks whether all workers sleep; a worker
-//! that wakes counts itself as awake, fence, looks whether the monitor sleeps. At least one sees the other.
+//! *That it does not sleep while a worker is awake*: it says that it sleeps, fence, looks whether all workers
+//! sleep; a worker that wakes counts itself as awake, fence, looks whether the monitor sleeps. At least one
+//! sees the other.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -22,8 +25,9 @@ use crate::shim::{Arc, Mutex, fence};
 use crate::util::parker::Parker;
 use crate::util::wake::guarded;
 
-/// Between two looks. A stuck worker loses its core after one to two of these: within the 20 ms that are promised, with
-/// room for a substitute to start; and so rarely that the looking cannot be seen in a runtime's use of the processor.
+/// Between two looks. A stuck worker loses its core after one to two of these: within the 20 ms that are
+/// promised, with room for a substitute to start; and so rarely that the looking cannot be seen in a
+/// runtime's use of the processor.
 const TICK: Duration = Duration::from_millis(4);
 /// Ticks with all workers asleep before the monitor sleeps too: waking it costs more than a few idle ticks.
 const QUIET_TICKS: u32 = 25;

@@ -1,12 +1,14 @@
 //! Layer 2, scheduler. The bounded ring of one worker: it pushes and pops, others steal half.
 //!
-//! Owns slots of raw pointers and two counters. After Go's run queue (`runqput`, `runqget`, `runqgrab`), with counters of 64
-//! bits: they never wrap, so an exchange of `head` that succeeds proves that nobody moved it in between. Generic over what
-//! is queued; names no task. The owner's end, [`LocalQueue`], is in the worker's core; [`Stealer`]s are shared.
+//! Owns slots of raw pointers and two counters. After Go's run queue (`runqput`, `runqget`, `runqgrab`), with
+//! counters of 64 bits: they never wrap, so an exchange of `head` that succeeds proves that nobody moved it
+//! in between. Generic over what is queued; names no task. The owner's end, [`LocalQueue`], is in the
+//! worker's core; [`Stealer`]s are shared.
 //!
-//! `tail` is written by the owner only. `head` is moved by an exchange, by the owner for one item and by a thief for many;
-//! a thief copies the items *before* its exchange. The copies are plain pointers: if the exchange fails they are forgotten,
-//! and if it succeeds they are right, because the owner overwrites a slot only after it has seen `head` move past it.
+//! `tail` is written by the owner only. `head` is moved by an exchange, by the owner for one item and by a
+//! thief for many; a thief copies the items *before* its exchange. The copies are plain pointers: if the
+//! exchange fails they are forgotten, and if it succeeds they are right, because the owner overwrites a slot
+//! only after it has seen `head` move past it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -81,8 +83,8 @@ impl<T: Item> LocalQueue<T> {
     /// Appends one item, or gives it back when the ring is full.
     #[inline]
     pub(crate) fn push(&mut self, item: T) -> Result<(), T> {
-        // Ordering: Acquire pairs with the Release of a thief's exchange: its copies of the slots that `head` has passed
-        // were made before we overwrite them.
+        // Ordering: Acquire pairs with the Release of a thief's exchange: its copies of the slots that `head`
+        // has passed were made before we overwrite them.
         let head = self.ring.head.load(Acquire);
         if (self.tail - head) as usize == CAPACITY {
             return Err(item);
@@ -96,7 +98,8 @@ impl<T: Item> LocalQueue<T> {
     #[inline]
     fn publish(&mut self, tail: u64) {
         self.tail = tail;
-        // Ordering: Release pairs with the Acquire in `Stealer::grab`: a thief that sees this tail sees the slots below it.
+        // Ordering: Release pairs with the Acquire in `Stealer::grab`: a thief that sees this tail sees the
+        // slots below it.
         self.ring.tail.store(tail, Release);
     }
 
@@ -109,7 +112,8 @@ impl<T: Item> LocalQueue<T> {
                 return None;
             }
             let raw = self.ring.slot(head).load(Relaxed);
-            // Ordering: Relaxed: the owner wrote the slot itself, and overwrites it itself. On failure a thief was faster.
+            // Ordering: Relaxed: the owner wrote the slot itself, and overwrites it itself. On failure a
+            // thief was faster.
             match self.ring.head.compare_exchange_weak(head, head + 1, Relaxed, Relaxed) {
                 // SAFETY: the exchange gave us, and nobody else, the item at `head`; see the top of the file.
                 Ok(_) => return Some(unsafe { T::from_raw(raw) }),
@@ -140,8 +144,8 @@ impl<T: Item> Stealer<T> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        // Ordering: Acquire on `head` first, so that `tail` is not older than it; both are only a guess. The callers that
-        // must not miss an item (a worker about to park) have a fence before this.
+        // Ordering: Acquire on `head` first, so that `tail` is not older than it; both are only a guess. The
+        // callers that must not miss an item (a worker about to park) have a fence before this.
         let head = self.0.head.load(Acquire);
         self.0.tail.load(Acquire).saturating_sub(head) as usize
     }
@@ -163,8 +167,8 @@ impl<T: Item> Stealer<T> {
     fn grab(&self, to: &mut LocalQueue<T>) -> Option<u64> {
         let victim = &*self.0;
         loop {
-            // Ordering: Acquire pairs with the Release of another thief's exchange (its moved items may be overwritten), and
-            // keeps the load of `tail` behind it.
+            // Ordering: Acquire pairs with the Release of another thief's exchange (its moved items may be
+            // overwritten), and keeps the load of `tail` behind it.
             let head = victim.head.load(Acquire);
             // Ordering: Acquire pairs with the Release in `publish`: the slots below this tail are written.
             let tail = victim.tail.load(Acquire);
@@ -181,8 +185,8 @@ impl<T: Item> Stealer<T> {
                 let raw = victim.slot(head + i).load(Relaxed);
                 to.ring.slot(to.tail + i).store(raw, Relaxed);
             }
-            // Ordering: Release pairs with the Acquire in `push`: our copies were made before the owner overwrites the slots.
-            // Acquire: nothing of what follows moves before we own the items.
+            // Ordering: Release pairs with the Acquire in `push`: our copies were made before the owner
+            // overwrites the slots. Acquire: nothing of what follows moves before we own the items.
             if victim.head.compare_exchange(head, head + wanted, AcqRel, Relaxed).is_ok() {
                 return Some(wanted);
             }

@@ -1,10 +1,11 @@
 //! Layer 2, scheduler. What all threads of one runtime share, and how a task gets in and out.
 //!
-//! Owns, for each core, the other threads' end of it ([`Remote`]), the injector, the idle set, the driver, the blocking pool
-//! and the crew. Called by `runtime` (spawn), by wakers on any thread (`Schedule`), by `worker` (`finish`).
+//! Owns, for each core, the other threads' end of it ([`Remote`]), the injector, the idle set, the driver,
+//! the blocking pool and the crew. Called by `runtime` (spawn), by wakers on any thread (`Schedule`), by
+//! `worker` (`finish`).
 //!
-//! A task that is not done keeps a bare pointer to its [`Scheduler`]. It stays valid because the last owner of the scheduler,
-//! `shutdown`, ends all tasks first, and leaks the scheduler if it cannot.
+//! A task that is not done keeps a bare pointer to its [`Scheduler`]. It stays valid because the last owner
+//! of the scheduler, `shutdown`, ends all tasks first, and leaks the scheduler if it cannot.
 
 use std::future::Future;
 use std::panic::Location;
@@ -274,7 +275,8 @@ impl Scheduler {
     #[cold]
     #[inline(never)]
     pub(super) fn inject(&self, runnable: Runnable) {
-        // Once it is queued, the task may run and end, and the runtime with it: keep the scheduler until we have told.
+        // Once it is queued, the task may run and end, and the runtime with it: keep the scheduler until we
+        // have told.
         let keep = self.arc();
         self.injector.push(runnable);
         if let Some(core) = keep.idle.notify() {

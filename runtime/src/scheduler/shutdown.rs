@@ -1,8 +1,9 @@
 //! Layer 2, scheduler. The orderly end of a runtime, within a deadline, and the report of it.
 //!
-//! In this order: no task comes in any more; every live one is asked to end, and the workers, still at work, drop its future;
-//! when none is left, or at the deadline, the workers and the blocking threads are told to stop, and waited for; what waits on
-//! sockets elsewhere is told. What did not come back is in the report. Called by `Runtime::shutdown` and by its drop.
+//! In this order: no task comes in any more; every live one is asked to end, and the workers, still at work,
+//! drop its future; when none is left, or at the deadline, the workers and the blocking threads are told to
+//! stop, and waited for; what waits on sockets elsewhere is told. What did not come back is in the report.
+//! Called by `Runtime::shutdown` and by its drop.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -84,8 +85,8 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
         drive(scheduler, deadline);
     } else {
         scheduler.unpark_all();
-        // The workers go on until there is no task left; they look at `stopping` only with nothing to do, and so may have
-        // ended already: then what is left is run here.
+        // The workers go on until there is no task left; they look at `stopping` only with nothing to do, and
+        // so may have ended already: then what is left is run here.
         scheduler.crew.wait_until(deadline, |state| scheduler.live_tasks() == 0 || state.live() == 0);
         drive(scheduler, deadline);
     }
@@ -108,7 +109,8 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
     report
 }
 
-/// Fires every timer that is left: whoever waits elsewhere for one of them looks again, and finds the runtime gone.
+/// Fires every timer that is left: whoever waits elsewhere for one of them looks again, and finds the runtime
+/// gone.
 fn forget_timers(scheduler: &Scheduler) {
     let mut wakers = Vec::new();
     for core in &scheduler.cores {

@@ -1,7 +1,8 @@
 //! Layer 2, scheduler. A thread at work on a core: find a task, run it, look around, sleep.
 //!
-//! Owns the search order. The loop holds the core in its hands, and puts it down (see `lease`) whenever user code runs: polls,
-//! wakers, drops. Called by `crew` on workers' threads and by `guest` on the caller's of `block_on`.
+//! Owns the search order. The loop holds the core in its hands, and puts it down (see `lease`) whenever user
+//! code runs: polls, wakers, drops. Called by `crew` on workers' threads and by `guest` on the caller's of
+//! `block_on`.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
@@ -79,8 +80,8 @@ impl Worker {
         &self.scheduler.cores[core.index]
     }
 
-    /// The next task, in this order: when it is due a look at the timers, the reactor and the injector; the core's own; the
-    /// injector; another's queue.
+    /// The next task, in this order: when it is due a look at the timers, the reactor and the injector; the
+    /// core's own; the injector; another's queue.
     pub(super) fn find(&self, mut core: Box<Core>) -> Result<(Box<Core>, Option<Runnable>), Lost> {
         let injector = &self.scheduler.injector;
         if core.is_look_due() {
@@ -273,7 +274,8 @@ impl Worker {
         self.wake(core)
     }
 
-    /// Publishes until when this thread sleeps: the first deadline of the core's timers, and of those that nobody attends.
+    /// Publishes until when this thread sleeps: the first deadline of the core's timers, and of those that
+    /// nobody attends.
     fn prepare_timers(&self, core: &Core) -> u64 {
         let own = self.remote(core).timers.prepare_park();
         if self.scheduler.orphans.load(SeqCst) == 0 {
@@ -309,7 +311,8 @@ impl Worker {
         }
     }
 
-    /// Under the virtual clock: what the sockets have now, else a jump to the next deadline, else a wait for other threads.
+    /// Under the virtual clock: what the sockets have now, else a jump to the next deadline, else a wait for
+    /// other threads.
     #[cold]
     fn block_virtual(&self, core: &mut Core, until: u64) {
         let reactor = self.scheduler.driver.reactor(core.index);
@@ -355,7 +358,8 @@ impl Worker {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lost;
 
-/// The reactor failed. That leaves sockets without events, so it is said; a pause keeps it from being said too often.
+/// The reactor failed. That leaves sockets without events, so it is said; a pause keeps it from being said
+/// too often.
 #[cold]
 fn report(error: &std::io::Error) {
     eprintln!("filch: waiting for events failed: {error}");

@@ -1,7 +1,7 @@
 //! Layer 1, task. Why a task has no output: it panicked, it was cancelled, or it could not be started.
 //!
-//! Called by `raw`, which makes them, and `join`, which hands them out. A panic that nobody looks at is reported through
-//! the [`PanicHook`] of the runtime the task ran on.
+//! Called by `raw`, which makes them, and `join`, which hands them out. A panic that nobody looks at is
+//! reported through the [`PanicHook`] of the runtime the task ran on.
 #![forbid(unsafe_code)]
 
 use std::any::Any;
@@ -120,7 +120,8 @@ impl JoinError {
         }
     }
 
-    /// Nobody will look at this error. A panic goes to the runtime's policy, and what it carried is dropped with care.
+    /// Nobody will look at this error. A panic goes to the runtime's policy, and what it carried is dropped
+    /// with care.
     pub(super) fn unobserved(self) {
         if let Cause::Panic { payload, hook } = self.0.cause {
             guarded("the panic policy", || hook(&self.0.about));

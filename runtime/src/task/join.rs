@@ -1,7 +1,7 @@
 //! Layer 1, task. The claim on a task's output: `JoinHandle`, and its lesser kin `AbortHandle`.
 //!
-//! Owns nothing but a reference and, through the state word, the join waker slot. The protocol of the slot is in `state`.
-//! Called by user code on any thread.
+//! Owns nothing but a reference and, through the state word, the join waker slot. The protocol of the slot is
+//! in `state`. Called by user code on any thread.
 
 use std::any::Any;
 use std::fmt;
@@ -23,8 +23,8 @@ use crate::util::wake::guarded;
 
 /// The claim on the output of a spawned task: a future of `Result<T, JoinError>`.
 ///
-/// Dropping it detaches the task, which goes on by itself. A panic of the task becomes a [`JoinError`]; one whose handle is
-/// dropped before anybody looked goes to the runtime's panic policy.
+/// Dropping it detaches the task, which goes on by itself. A panic of the task becomes a [`JoinError`]; one
+/// whose handle is dropped before anybody looked goes to the runtime's panic policy.
 ///
 /// # Examples
 /// ```
@@ -51,8 +51,8 @@ pub struct JoinHandle<T> {
 
 // SAFETY: the handle moves the output, and no more, to another thread; of the task it touches what is `Sync`.
 unsafe impl<T: Send> Send for JoinHandle<T> {}
-// SAFETY: `&JoinHandle` gives no access to the output, but for `on_done`, whose callback gets `&T` on the thread that
-// completes the task or, when it is done, on the calling one: hence `on_done` asks for `T: Sync`.
+// SAFETY: `&JoinHandle` gives no access to the output, but for `on_done`, whose callback gets `&T` on the
+// thread that completes the task or, when it is done, on the calling one: hence `on_done` asks for `T: Sync`.
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
 
 impl<T> Unpin for JoinHandle<T> {}
@@ -89,7 +89,8 @@ impl<T> JoinHandle<T> {
             // SAFETY: it has a bit set, so it is not null.
             unsafe { NonNull::new_unchecked(tagged) }
         };
-        // SAFETY: done, with interest, and not taken before: the output is ours; it is of type `T`, as `new` says.
+        // SAFETY: done, with interest, and not taken before: the output is ours; it is of type `T`, as `new`
+        // says.
         unsafe { raw::output(header) }
     }
 
@@ -100,8 +101,8 @@ impl<T> JoinHandle<T> {
             return false;
         }
         header.join_waker.with_mut(|slot| {
-            // SAFETY: JOIN_WAKER is clear, so the slot is the handle's alone, and `&self` is not shared: only `poll` (which
-            // has `&mut`) calls this.
+            // SAFETY: JOIN_WAKER is clear, so the slot is the handle's alone, and `&self` is not shared: only
+            // `poll` (which has `&mut`) calls this.
             let slot = unsafe { &mut *slot };
             match slot {
                 Some(there) if there.will_wake(waker) => {}
@@ -113,9 +114,10 @@ impl<T> JoinHandle<T> {
 
     /// Asks for the task's end.
     ///
-    /// The future is dropped at the task's next turn, on a thread of the runtime, and the handle then gives an error for
-    /// which [`JoinError::is_cancelled`] is true. A task that is done already, or completes in the poll under way, keeps
-    /// its output. Works on any thread, more than once, and after the runtime has gone.
+    /// The future is dropped at the task's next turn, on a thread of the runtime, and the handle then gives
+    /// an error for which [`JoinError::is_cancelled`] is true. A task that is done already, or completes in
+    /// the poll under way, keeps its output. Works on any thread, more than once, and after the runtime has
+    /// gone.
     pub fn abort(&self) {
         self.task().abort();
     }
@@ -142,7 +144,8 @@ impl<T> JoinHandle<T> {
 
     /// Blocks the calling thread until the task is done.
     ///
-    /// For threads that run no tasks. In a task it blocks a worker; the runtime then puts a substitute in its place.
+    /// For threads that run no tasks. In a task it blocks a worker; the runtime then puts a substitute in its
+    /// place.
     ///
     /// # Errors
     /// [`JoinError`] when the task panicked or was cancelled.
@@ -150,7 +153,8 @@ impl<T> JoinHandle<T> {
         block::on(&mut self, None).expect("waits without a limit")
     }
 
-    /// Blocks the calling thread until the task is done or `timeout` is over. The handle stays usable after `None`.
+    /// Blocks the calling thread until the task is done or `timeout` is over. The handle stays usable after
+    /// `None`.
     ///
     /// # Errors
     /// The inner result is a [`JoinError`] when the task panicked or was cancelled.
@@ -158,8 +162,9 @@ impl<T> JoinHandle<T> {
         block::on(self, Some(timeout))
     }
 
-    /// Calls `callback` with the result when the task is done: on the thread that completes it, before the handle is
-    /// woken, or right here when it is done already. Any number of them, called in the order they were given.
+    /// Calls `callback` with the result when the task is done: on the thread that completes it, before the
+    /// handle is woken, or right here when it is done already. Any number of them, called in the order they
+    /// were given.
     ///
     /// A panic of the callback is caught and printed.
     ///

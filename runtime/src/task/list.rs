@@ -1,7 +1,7 @@
 //! Layer 1, task. A doubly linked list of live tasks, through their headers.
 //!
-//! Owns the links of every task in it, and for each the scheduler's reference. No lock inside: `scheduler` keeps each list
-//! in a mutex. Called by `scheduler` at spawn, at completion, at shutdown and for reports.
+//! Owns the links of every task in it, and for each the scheduler's reference. No lock inside: `scheduler`
+//! keeps each list in a mutex. Called by `scheduler` at spawn, at completion, at shutdown and for reports.
 
 use std::ptr::{self, NonNull};
 
@@ -28,8 +28,8 @@ pub(crate) struct TaskList {
     closed: bool,
 }
 
-// SAFETY: the list owns a reference to each task in it, and touches of a task only links (which belong to the list) and
-// what is `Sync` in a header.
+// SAFETY: the list owns a reference to each task in it, and touches of a task only links (which belong to the
+// list) and what is `Sync` in a header.
 unsafe impl Send for TaskList {}
 
 impl TaskList {
@@ -49,8 +49,8 @@ impl TaskList {
             return false;
         }
         let task = runnable.header().as_ptr();
-        // SAFETY: "a task in a list is alive": the scheduler's reference, given back only after `remove`, keeps `task` and
-        // `self.head`; `&mut self` gives the sole right to their links.
+        // SAFETY: "a task in a list is alive": the scheduler's reference, given back only after `remove`,
+        // keeps `task` and `self.head`; `&mut self` gives the sole right to their links.
         unsafe {
             (*task).links.with_mut(|links| *links = Links { prev: ptr::null_mut(), next: self.head });
             if let Some(head) = NonNull::new(self.head) {
@@ -66,7 +66,8 @@ impl TaskList {
     #[inline]
     pub(crate) fn remove(&mut self, done: &Done) {
         let task = done.header().as_ptr();
-        // SAFETY: "a task in a list is alive", its neighbours too, and `&mut self` gives the sole right to the links.
+        // SAFETY: "a task in a list is alive", its neighbours too, and `&mut self` gives the sole right to
+        // the links.
         unsafe {
             let (prev, next) = (*task).links.with(|links| ((*links).prev, (*links).next));
             match NonNull::new(prev) {
@@ -90,7 +91,8 @@ impl TaskList {
         let mut tasks = Vec::with_capacity(self.len);
         let mut next = NonNull::new(self.head);
         while let Some(header) = next {
-            // SAFETY: "a task in a list is alive"; nobody changes links while we have `&self`, since that takes `&mut`.
+            // SAFETY: "a task in a list is alive"; nobody changes links while we have `&self`, since that
+            // takes `&mut`.
             unsafe {
                 tasks.push(Task::new(header));
                 next = NonNull::new(header.as_ref().links.with(|links| (*links).next));

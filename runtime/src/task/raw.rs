@@ -1,8 +1,9 @@
 //! Layer 1, task. The allocation of a task, its table of functions, and all pointer casts.
 //!
-//! A task is one block: [`Header`] (the same for all tasks), a pointer to the scheduler, and the stage, which holds the
-//! future until DONE and the output after. Types are erased behind a table for each pair of future and scheduler. Called
-//! by `scheduler` (through [`Runnable`]), `waker` and `join`. What each field needs is in the table of `state`.
+//! A task is one block: [`Header`] (the same for all tasks), a pointer to the scheduler, and the stage, which
+//! holds the future until DONE and the output after. Types are erased behind a table for each pair of future
+//! and scheduler. Called by `scheduler` (through [`Runnable`]), `waker` and `join`. What each field needs is
+//! in the table of `state`.
 
 use std::any::Any;
 use std::future::Future;
@@ -28,8 +29,8 @@ use crate::util::wake::{drop_payload, guarded};
 /// What a task asks of whoever runs it. The only edge from this layer upward.
 ///
 /// # Safety
-/// A scheduler stays where it is, and alive, until every task made for it is done: a task that is not done may call it at
-/// any time, from any thread.
+/// A scheduler stays where it is, and alive, until every task made for it is done: a task that is not done
+/// may call it at any time, from any thread.
 pub(crate) unsafe trait Schedule {
     /// Takes a task that was woken. Must not run it, drop it or call other user code.
     fn schedule(&self, runnable: Runnable);
@@ -54,8 +55,8 @@ pub(crate) struct Header {
     pub(super) join_waker: UnsafeCell<Option<Waker>>,
 }
 
-// SAFETY: all fields but two are atomics or never written; `links` belong to the task's list, and `join_waker` to the side
-// that the state names.
+// SAFETY: all fields but two are atomics or never written; `links` belong to the task's list, and
+// `join_waker` to the side that the state names.
 unsafe impl Sync for Header {}
 
 /// What few tasks have.
@@ -92,12 +93,14 @@ struct Vtable {
 
 /// The right to poll a task once. At most one exists for each task.
 ///
-/// It is used up by [`run`](Self::run) or [`cancel`](Self::cancel); a dropped one would leave its task where it is for ever.
+/// It is used up by [`run`](Self::run) or [`cancel`](Self::cancel); a dropped one would leave its task where
+/// it is for ever.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Runnable(NonNull<Header>);
 
-// SAFETY: a task made by `new` has a `Send` future, or (see `new_local`) a scheduler that runs it on one thread only.
+// SAFETY: a task made by `new` has a `Send` future, or (see `new_local`) a scheduler that runs it on one
+// thread only.
 unsafe impl Send for Runnable {}
 
 /// What became of a run.
@@ -123,8 +126,8 @@ pub(crate) struct Done {
 /// Makes a task that is ready to be polled for the first time, and its handle.
 ///
 /// # Safety
-/// `scheduler` is valid until the task is done, as [`Schedule`] says. If `F` or its output is not `Send`, the scheduler
-/// runs and cancels the task on the calling thread only.
+/// `scheduler` is valid until the task is done, as [`Schedule`] says. If `F` or its output is not `Send`, the
+/// scheduler runs and cancels the task on the calling thread only.
 #[inline]
 pub(crate) unsafe fn new<F, S>(
     future: F,
@@ -191,8 +194,9 @@ where
     }
 }
 
-// The functions of the table. All share two facts. "The table fits": `header` is the start of a live `Cell<F, S>`, for
-// `allocate` put this table there. "The stage is ours": see the table in `state` for who may touch it when.
+// The functions of the table. All share two facts. "The table fits": `header` is the start of a live `Cell<F,
+// S>`, for `allocate` put this table there. "The stage is ours": see the table in `state` for who may touch
+// it when.
 
 /// # Safety
 /// The table fits, and the caller holds the `Runnable`.
@@ -235,7 +239,8 @@ where
 
 type Payload = Box<dyn Any + Send>;
 
-/// Polls the future, and drops it unless it is pending (`None`). With the result comes what the drop's panic carried.
+/// Polls the future, and drops it unless it is pending (`None`). With the result comes what the drop's panic
+/// carried.
 ///
 /// # Safety
 /// The stage is ours and holds the future; it is empty afterwards unless the answer is `None`.
@@ -246,7 +251,8 @@ unsafe fn poll_future<F: Future, S>(
 ) -> Option<(Result<F::Output, Payload>, Option<Payload>)> {
     let polled = catch_unwind(AssertUnwindSafe(|| {
         cell.stage.with_mut(|stage| {
-            // SAFETY: the stage is ours. The future does not move: it was written to the heap, and is dropped there.
+            // SAFETY: the stage is ours. The future does not move: it was written to the heap, and is dropped
+            // there.
             let future = unsafe { Pin::new_unchecked(&mut *(*stage).future) };
             future.poll(cx)
         })
@@ -393,7 +399,8 @@ unsafe fn take_output<F: Future, S>(header: NonNull<Header>, to: *mut ()) {
     // SAFETY: the table fits.
     let cell = unsafe { header.cast::<Cell<F, S>>().as_ref() };
     cell.stage.with_mut(|stage| {
-        // SAFETY: the stage holds the output, which moves to the caller; `to` is of its type, since handle and task are.
+        // SAFETY: the stage holds the output, which moves to the caller; `to` is of its type, since handle
+        // and task are.
         unsafe { to.cast::<Result<F::Output, JoinError>>().write(ManuallyDrop::take(&mut (*stage).output)) };
     });
 }
@@ -494,7 +501,8 @@ impl Header {
 
     /// The extra part, made if it was not there.
     pub(super) fn extra(&self) -> &Extra {
-        // Ordering: Acquire pairs with the Release of the exchange below, or the hand-over of the task after `allocate`.
+        // Ordering: Acquire pairs with the Release of the exchange below, or the hand-over of the task after
+        // `allocate`.
         let mut extra = self.extra.load(Acquire);
         if extra.is_null() {
             let new = Box::into_raw(Box::<Extra>::default());
@@ -541,12 +549,6 @@ impl Runnable {
     pub(crate) fn cancel(self, why: Option<io::Error>) -> Done {
         // SAFETY: as in `run`.
         unsafe { (self.0.as_ref().vtable.cancel)(self.0, why) }
-    }
-
-    /// A counted reference.
-    pub(crate) fn task(&self) -> Task {
-        // SAFETY: a `Runnable`'s task is not done, hence alive.
-        unsafe { Task::new(self.0) }
     }
 
     pub(crate) fn into_raw(self) -> *mut () {
@@ -655,8 +657,8 @@ impl Drop for Task {
 
 /// A task whose future stays with its owner: the root of `block_on`, which may borrow and need not be `Send`.
 ///
-/// It has a header, wakers and a place in the list like any other. Its `Runnable` is never run: it goes to the scheduler as
-/// a sign that the root was woken, and the owner polls in its stead.
+/// It has a header, wakers and a place in the list like any other. Its `Runnable` is never run: it goes to
+/// the scheduler as a sign that the root was woken, and the owner polls in its stead.
 #[derive(Debug)]
 pub(crate) struct Root(Task);
 
@@ -682,8 +684,8 @@ impl Root {
         self.0.probe().id()
     }
 
-    /// Polls the owner's future as this task. The owner holds the `Runnable`, in effect: it was born with it, or its
-    /// scheduler got it.
+    /// Polls the owner's future as this task. The owner holds the `Runnable`, in effect: it was born with it,
+    /// or its scheduler got it.
     pub(crate) fn poll<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> RootPolled<T> {
         let header = self.0.header();
         let seen = match header.state.start_poll() {

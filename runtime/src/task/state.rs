@@ -1,10 +1,11 @@
 //! Layer 1, task. The one atomic word that says where a task stands.
 //!
-//! Owns all bit work; callers get a closed answer and must obey it. No pointers here. Called by `raw` (on the thread
-//! that runs the task), by `waker` (any thread) and by `join` (the handle's thread).
+//! Owns all bit work; callers get a closed answer and must obey it. No pointers here. Called by `raw` (on the
+//! thread that runs the task), by `waker` (any thread) and by `join` (the handle's thread).
 //!
-//! The word, after nexosim's executor (a *count* of wakes, so that a wake is one `fetch_add` and never a loop), with
-//! the reference count in the same word, so that waking by value also gives the reference back at no cost:
+//! The word, after nexosim's executor (a *count* of wakes, so that a wake is one `fetch_add` and never a
+//! loop), with the reference count in the same word, so that waking by value also gives the reference back at
+//! no cost:
 //!
 //! | bits   | field           | meaning                                                              |
 //! |--------|-----------------|----------------------------------------------------------------------|
@@ -24,14 +25,15 @@
 //! | done, handle     |  >0   |  1   | no               | the `JoinHandle`                     |
 //! | done, no handle  |  >0   |  1   | no               | nobody (the output was dropped)      |
 //!
-//! A wake that finds zero wakes makes the `Runnable`; every other wake only counts. `run` notes how many wakes it saw
-//! before the poll and takes as many off after it: what remains came during the poll, and means one more poll. `DONE`
-//! leaves the wakes above zero, so that no later wake makes a `Runnable`, and the scheduler (which a late wake must not
-//! touch, its memory may be gone) is never called again.
+//! A wake that finds zero wakes makes the `Runnable`; every other wake only counts. `run` notes how many
+//! wakes it saw before the poll and takes as many off after it: what remains came during the poll, and means
+//! one more poll. `DONE` leaves the wakes above zero, so that no later wake makes a `Runnable`, and the
+//! scheduler (which a late wake must not touch, its memory may be gone) is never called again.
 //!
-//! *Saturation.* 2^32 wakes with no poll between must not wrap to zero. A waker that finds 2^31 or more takes its own
-//! wake off again, and `run` takes off at most 2^30 at a time: so a wake that is taken off again was never among those
-//! that `run` saw, and the count cannot fall below zero. The price is a needless poll or two.
+//! *Saturation.* 2^32 wakes with no poll between must not wrap to zero. A waker that finds 2^31 or more takes
+//! its own wake off again, and `run` takes off at most 2^30 at a time: so a wake that is taken off again was
+//! never among those that `run` saw, and the count cannot fall below zero. The price is a needless poll or
+//! two.
 #![forbid(unsafe_code)]
 
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -118,7 +120,8 @@ pub(super) enum DropHandle {
 }
 
 impl State {
-    /// A task that is scheduled for the first time: one wake, and references for the scheduler and the handle.
+    /// A task that is scheduled for the first time: one wake, and references for the scheduler and the
+    /// handle.
     pub(super) fn new() -> State {
         State(AtomicU64::new(WAKE | JOIN_INTEREST | (2 * REF)))
     }
@@ -131,8 +134,9 @@ impl State {
     /// Called by whoever holds the `Runnable`.
     #[inline]
     pub(super) fn start_poll(&self) -> StartPoll {
-        // Ordering: Acquire pairs with the Release half of every wake that this load counts (each is a read-modify-write
-        // and so keeps the release sequences of those before it): the poll sees all that was written before them.
+        // Ordering: Acquire pairs with the Release half of every wake that this load counts (each is a
+        // read-modify-write and so keeps the release sequences of those before it): the poll sees all that
+        // was written before them.
         let word = self.0.load(Acquire);
         debug_assert!(wakes(word) > 0 && word & DONE == 0);
         if word & CANCELLED != 0 {
@@ -144,9 +148,10 @@ impl State {
     /// Called by whoever holds the `Runnable`, after a poll that was pending.
     #[inline]
     pub(super) fn end_pending(&self, seen: u32) -> EndPoll {
-        // Ordering: Release pairs with the Acquire of the next `start_poll`, on whatever thread, through the wake that
-        // makes the next `Runnable`: it sees the future as this poll left it. Acquire: when wakes remain this thread goes
-        // on holding the `Runnable` and may poll again without another load in between.
+        // Ordering: Release pairs with the Acquire of the next `start_poll`, on whatever thread, through the
+        // wake that makes the next `Runnable`: it sees the future as this poll left it. Acquire: when wakes
+        // remain this thread goes on holding the `Runnable` and may poll again without another load in
+        // between.
         let before = self.0.fetch_sub(u64::from(seen) * WAKE, AcqRel);
         if wakes(before) > u64::from(seen) { EndPoll::Again } else { EndPoll::Idle }
     }
@@ -161,8 +166,9 @@ impl State {
     /// The output is stored. Called by whoever holds the `Runnable`, which is used up by it.
     #[inline]
     pub(super) fn complete(&self) -> Completed {
-        // Ordering: Release pairs with the Acquire loads in `is_done`, `set_join_waker` and `drop_handle`: whoever sees
-        // DONE sees the output. Acquire pairs with the Release in `set_join_waker`: the waker in the slot is visible.
+        // Ordering: Release pairs with the Acquire loads in `is_done`, `set_join_waker` and `drop_handle`:
+        // whoever sees DONE sees the output. Acquire pairs with the Release in `set_join_waker`: the waker in
+        // the slot is visible.
         let before = self.0.fetch_or(DONE, AcqRel);
         debug_assert!(before & DONE == 0);
         Completed {
@@ -187,10 +193,10 @@ impl State {
     #[inline]
     #[must_use]
     pub(super) fn wake_by_ref(&self) -> bool {
-        // Ordering: Release pairs with the Acquire in `start_poll`: the poll that answers this wake sees what the waker's
-        // thread wrote before. It is a read-modify-write on every path, also when a wake is pending already: a load that
-        // returned early would lose that edge (tokio #7622). Acquire: a thread that makes the `Runnable` hands it on, and
-        // must have seen the end of the poll before.
+        // Ordering: Release pairs with the Acquire in `start_poll`: the poll that answers this wake sees what
+        // the waker's thread wrote before. It is a read-modify-write on every path, also when a wake is
+        // pending already: a load that returned early would lose that edge (tokio #7622). Acquire: a thread
+        // that makes the `Runnable` hands it on, and must have seen the end of the poll before.
         let before = self.0.fetch_add(WAKE, AcqRel);
         if wakes(before) >= WAKES_SATURATED {
             self.unsaturate();
@@ -221,7 +227,8 @@ impl State {
     fn unsaturate(&self) {
         let mut word = self.0.load(Relaxed);
         while wakes(word) > WAKES_SATURATED {
-            // Ordering: Relaxed: the wake itself was published by the `fetch_add`, whose release sequence this continues.
+            // Ordering: Relaxed: the wake itself was published by the `fetch_add`, whose release sequence
+            // this continues.
             match self.0.compare_exchange_weak(word, word - WAKE, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(now) => word = now,
@@ -232,8 +239,8 @@ impl State {
     /// Asks for the task's end. True: the `Runnable` was made and must be scheduled.
     #[must_use]
     pub(super) fn cancel(&self) -> bool {
-        // Ordering: Relaxed: the wake below publishes it, and a poll that misses the flag is followed by one that answers
-        // that wake.
+        // Ordering: Relaxed: the wake below publishes it, and a poll that misses the flag is followed by one
+        // that answers that wake.
         let before = self.0.fetch_or(CANCELLED, Relaxed);
         before & DONE == 0 && self.wake_by_ref()
     }
@@ -252,29 +259,30 @@ impl State {
     #[inline]
     #[must_use]
     pub(super) fn drop_ref(&self) -> bool {
-        // Ordering: Release makes every use of the task by this thread visible to the thread that frees it; Acquire, for
-        // the thread that frees, pairs with the Release of all others.
+        // Ordering: Release makes every use of the task by this thread visible to the thread that frees it;
+        // Acquire, for the thread that frees, pairs with the Release of all others.
         let before = self.0.fetch_sub(REF, AcqRel);
         debug_assert!(before & REF_MASK >= REF);
         before & REF_MASK == REF
     }
 
-    // The join waker slot. While JOIN_WAKER is clear it belongs to the `JoinHandle` alone. While it is set, and until DONE,
-    // nobody writes it; the thread that sets DONE and finds it set takes the waker out. So the handle may fill the slot and
-    // then set the bit, and to replace a waker clears the bit first; when either finds DONE, the bit as `complete` found it
-    // decides whose the slot is.
+    // The join waker slot. While JOIN_WAKER is clear it belongs to the `JoinHandle` alone. While it is set,
+    // and until DONE, nobody writes it; the thread that sets DONE and finds it set takes the waker out. So
+    // the handle may fill the slot and then set the bit, and to replace a waker clears the bit first; when
+    // either finds DONE, the bit as `complete` found it decides whose the slot is.
 
     /// The slot was filled. False: the task is done, and the slot is still the handle's.
     #[must_use]
     pub(super) fn set_join_waker(&self) -> bool {
-        // Ordering: Release pairs with the Acquire in `complete`: the waker is visible. Acquire pairs with the Release in
-        // `complete`, for the output.
+        // Ordering: Release pairs with the Acquire in `complete`: the waker is visible. Acquire pairs with
+        // the Release in `complete`, for the output.
         let before = self.0.fetch_or(JOIN_WAKER, AcqRel);
         debug_assert!(before & JOIN_WAKER == 0);
         before & DONE == 0
     }
 
-    /// Takes the slot back. False: the task is done, and the waker in it belongs to the thread that completed it.
+    /// Takes the slot back. False: the task is done, and the waker in it belongs to the thread that completed
+    /// it.
     #[must_use]
     pub(super) fn clear_join_waker(&self) -> bool {
         // Ordering: AcqRel, as in `set_join_waker`.

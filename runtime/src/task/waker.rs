@@ -1,6 +1,7 @@
 //! Layer 1, task. A task's `Waker`: its address, and one table for all tasks.
 //!
-//! One table, so that `will_wake` is true between any two wakers of a task. Called by user code on any thread.
+//! One table, so that `will_wake` is true between any two wakers of a task. Called by user code on any
+//! thread.
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -17,13 +18,13 @@ static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dr
 /// `header` is alive for as long as the result is used.
 #[inline]
 pub(super) unsafe fn borrowed(header: NonNull<Header>) -> ManuallyDrop<Waker> {
-    // SAFETY: the table's functions take `data` to be a live header, which the caller vouches for; each clone counts a
-    // reference of its own.
+    // SAFETY: the table's functions take `data` to be a live header, which the caller vouches for; each clone
+    // counts a reference of its own.
     ManuallyDrop::new(unsafe { Waker::new(header.as_ptr() as *const (), &VTABLE) })
 }
 
-// "The data of a waker is a counted, live header": `clone` counts, `wake` and `drop` give back, and `borrowed` vouches for
-// the one that is not counted. Every block below rests on that.
+// "The data of a waker is a counted, live header": `clone` counts, `wake` and `drop` give back, and
+// `borrowed` vouches for the one that is not counted. Every block below rests on that.
 
 unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: the data of a waker is a live header.

@@ -9,9 +9,9 @@
 //! | `POLLING`  | blocked in its reactor, or about to be   | wake the reactor                 |
 //! | `NOTIFIED` | awake, and its next wait returns at once | nothing                          |
 //!
-//! Each wait starts with an exchange from `EMPTY`, so a token left before is not slept over; each `unpark` is a swap, so
-//! one of two concurrent ones does the waking. Both are read-modify-writes on one word: no other fence is needed for what
-//! the unparking thread wrote before to be visible after the wait.
+//! Each wait starts with an exchange from `EMPTY`, so a token left before is not slept over; each `unpark` is
+//! a swap, so one of two concurrent ones does the waking. Both are read-modify-writes on one word: no other
+//! fence is needed for what the unparking thread wrote before to be visible after the wait.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
@@ -48,7 +48,8 @@ impl Parker {
 
     /// Blocks until `unpark` or for `timeout`. True: there was an `unpark`. Only on the parker's own thread.
     pub(crate) fn park(&self, timeout: Option<Duration>) -> bool {
-        // Ordering: Acquire, here and below, pairs with the Release in `unpark`: what was written before it is visible.
+        // Ordering: Acquire, here and below, pairs with the Release in `unpark`: what was written before it
+        // is visible.
         if self.state.compare_exchange(EMPTY, PARKED, AcqRel, Acquire).is_err() {
             return self.take();
         }
