@@ -1,4 +1,4 @@
-//! What [`hyper`](::hyper) asks of a runtime. With the feature `hyper`.
+//! What the crate `hyper` asks of a runtime. With the feature `hyper`.
 //!
 //! | hyper wants              | here                                                                       |
 //! |--------------------------|----------------------------------------------------------------------------|

@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice, Read};
-use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -213,7 +212,7 @@ fn what_was_sent_before_a_half_close_is_read_and_the_other_way_stays_open() -> i
     filch::run(async {
         let (mut client, mut server) = pair().await?;
         client.write_all(b"last words").await?;
-        client.shutdown(Shutdown::Write)?;
+        client.shutdown().await?;
         let mut text = String::new();
         server.read_to_string(&mut text).await?;
         assert_eq!(text, "last words");
