@@ -709,6 +709,14 @@ impl Root {
         }
     }
 
+    /// Runs `f`, such as the drop of the owner's future, as this task.
+    pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> std::thread::Result<R> {
+        let header = self.0.header();
+        let result = in_poll(header, || catch_unwind(AssertUnwindSafe(f)));
+        settle(header);
+        result
+    }
+
     /// The owner's future is gone. Called once, after `Done`, or instead of the first poll.
     pub(crate) fn complete(&self) -> Done {
         // SAFETY: the table is its own, and the `Runnable` is with the owner. The stage holds only a `Ready`.
