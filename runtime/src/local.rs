@@ -20,6 +20,7 @@ use crate::context;
 use crate::scheduler::shared::next_id;
 use crate::shim::{Arc, Mutex};
 use crate::task::{self, Birth, JoinHandle, PanicHook, Ran, Runnable, Schedule, TaskList};
+use crate::util::wake::guarded;
 
 /// How many local tasks are run before the other tasks of the runtime have their turn.
 const POLLS_MAX: usize = 61;
@@ -79,7 +80,10 @@ unsafe impl Schedule for Shared {
             queue.ready.push_back(runnable);
             queue.waker.take()
         };
-        waker.into_iter().for_each(Waker::wake);
+        // Guarded: the drop of the set comes by here, and must not unwind while it has tasks.
+        if let Some(waker) = waker {
+            guarded("the waker of a LocalSet", || waker.wake());
+        }
     }
 
     fn panic_hook(&self) -> PanicHook {
@@ -88,6 +92,13 @@ unsafe impl Schedule for Shared {
 }
 
 impl Shared {
+    /// Leaves the waker of whoever polls the set. No foreign code runs under the lock.
+    fn set_waker(&self, waker: &Waker) {
+        let new = waker.clone();
+        let old = self.queue.lock().waker.replace(new);
+        drop(old);
+    }
+
     fn pop(&self) -> Option<Runnable> {
         self.queue.lock().ready.pop_front()
     }
@@ -172,7 +183,7 @@ impl LocalSet {
         let mut future = pin!(future);
         std::future::poll_fn(|cx| {
             let _here = Here::enter(&self.shared);
-            self.shared.queue.lock().waker = Some(cx.waker().clone());
+            self.shared.set_waker(cx.waker());
             // Whom the wake was for is not known: the root is polled each time.
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(output);
@@ -189,7 +200,7 @@ impl LocalSet {
     pub async fn run_all(&self) {
         std::future::poll_fn(|cx| {
             let _here = Here::enter(&self.shared);
-            self.shared.queue.lock().waker = Some(cx.waker().clone());
+            self.shared.set_waker(cx.waker());
             if self.shared.run_some() {
                 cx.waker().wake_by_ref();
             } else if self.shared.tasks.lock().len() == 0 {
@@ -230,7 +241,8 @@ struct Here(Option<Arc<Shared>>);
 
 impl Here {
     fn enter(shared: &Arc<Shared>) -> Here {
-        Here(CURRENT.replace(Some(shared.clone())))
+        // A set may be dropped by a thread that is being torn down.
+        Here(CURRENT.try_with(|current| current.replace(Some(shared.clone()))).ok().flatten())
     }
 }
 
@@ -264,7 +276,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let Some(shared) = CURRENT.with_borrow(Option::clone) else {
+    let Some(shared) = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten() else {
         panic!(
             "spawn_local outside of a LocalSet: call it inside `LocalSet::run_until`, or build the runtime with              `Builder::single_thread()`"
         );
@@ -277,3 +289,6 @@ impl fmt::Debug for LocalSet {
         f.debug_struct("LocalSet").field("tasks", &self.shared.tasks.lock().len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

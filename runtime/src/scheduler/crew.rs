@@ -71,6 +71,12 @@ impl Crew {
         self.state.lock().live
     }
 
+    /// How many guests' cores nobody has.
+    #[cfg(test)]
+    pub(super) fn guests(&self) -> usize {
+        self.state.lock().guests.len()
+    }
+
     /// Which tasks were seen running, by id, and since when.
     pub(super) fn running(&self) -> Vec<(u64, Instant)> {
         self.state.lock().attached.iter().filter_map(|worker| worker.seen()).collect()
@@ -124,7 +130,10 @@ impl Crew {
     }
 
     /// A core was taken from a stuck thread: finds another for it. True: one was found.
-    pub(super) fn replace(&self, scheduler: &Arc<Scheduler>, core: Box<Core>) {
+    pub(super) fn replace(&self, scheduler: &Arc<Scheduler>, mut core: Box<Core>) {
+        // It was taken from inside user code, which now goes on without it.
+        core.in_batch = false;
+        core.in_root = false;
         if core.index >= self.workers {
             scheduler.abandon(core, |state, core| state.put_guest(core));
             return;
@@ -276,6 +285,8 @@ fn thread_main(scheduler: Arc<Scheduler>, core: Box<Core>) {
         scheduler.attend(&core, &worker);
         next = match worker.run(core) {
             Left::Stopped(core) => {
+                // The attendant keeps the scheduler, which keeps the attendant.
+                *scheduler.cores[core.index].attendant.lock() = None;
                 scheduler.crew.state.lock().put_worker(core);
                 None
             }
@@ -341,6 +352,7 @@ impl Scheduler {
             self.orphans.fetch_sub(1, SeqCst);
         }
         remote.timers.unparked();
+        self.monitor.rouse();
     }
 
     /// Nobody has the core any more: its tasks go to the others, and its timers are served by whoever parks.
@@ -350,20 +362,19 @@ impl Scheduler {
         if std::mem::take(&mut core.searching) {
             let _ = self.idle.end_search();
         }
+        self.injector.push_batch(core.drain());
         match core.role {
             Role::Worker => self.idle.leave(),
             Role::Guest | Role::ShyGuest => self.idle.guest_sleeps(),
         }
-        let tasks = core.drain();
-        let mut wake = !tasks.is_empty();
-        self.injector.push_batch(tasks);
-        if !remote.timers.is_empty() && !remote.orphan.swap(true, SeqCst) {
+        let orphaned = !remote.timers.is_empty() && !remote.orphan.swap(true, SeqCst);
+        if orphaned {
             self.orphans.fetch_add(1, SeqCst);
-            wake = true;
         }
         keep(&mut self.crew.state.lock(), core);
-        if wake {
-            // Whoever sleeps until a deadline of its own must look at this one, too.
+        // Whoever sleeps until a deadline of its own must look at these ones, too; and the look that follows
+        // each `leave`.
+        if orphaned || self.has_work() {
             if let Some(sleeper) = self.idle.notify() {
                 self.unpark(sleeper);
             }

@@ -29,6 +29,10 @@ use crate::shim::Ordering::{Acquire, Relaxed, Release};
 use crate::shim::task::AtomicBool;
 use crate::task::{Birth, PanicHook, Root, RootPolled, Runnable, Schedule};
 use crate::util::parker::Unpark;
+use crate::util::wake::{drop_payload, guarded};
+
+/// How many times in a row a root is polled while tasks wait.
+const ROOT_POLLS_MAX: u32 = 16;
 
 /// Where a root's wakes go. On the stack of `block_on`, which does not return before the last of them
 /// arrived: a wake that makes the `Runnable` keeps the root from being polled, hence from ending, until it is
@@ -110,7 +114,9 @@ pub(crate) fn block_on<F: Future>(
     core.into_iter().for_each(|core| scheduler.crew.replace(scheduler, core));
     let waiting = Worker::new(scheduler.clone());
     let _here = context::enter_worker(&waiting);
-    let (output, _) = Guest::new(&waiting, location).run(None, future);
+    let (output, core) = Guest::new(&waiting, location).run(None, future);
+    // It may have borrowed a guest's.
+    scheduler.give_back(&waiting, core);
     output.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
@@ -143,23 +149,46 @@ impl<'a> Guest<'a> {
         // SAFETY: `self.schedule` stays where it is until `complete`, below.
         let (root, runnable) = unsafe { Root::new(&raw const self.schedule, birth) };
         let listed = scheduler.admit(&runnable);
-        let mut future = pin!(future);
+        let mut future = pin!(Some(future));
+        let mut in_a_row = 0;
         let output = loop {
-            if !self.schedule.has_arrived() {
-                core = self.work(core);
+            let arrived = self.schedule.has_arrived();
+            if !arrived || in_a_row == ROOT_POLLS_MAX {
+                in_a_row = 0;
+                core = if arrived { self.turn(core) } else { self.work(core) };
                 continue;
             }
+            in_a_row += 1;
             self.schedule.arrived.store(false, Relaxed);
             if core.is_none() && !scheduler.is_single_threaded() {
                 // It was lost to a root that took long, which is over.
                 core = self.retake();
             }
             let polled;
-            (polled, core) = self.poll_root(core, &root, |cx| future.as_mut().poll(cx));
+            (polled, core) = self.outside(core, &root, || {
+                root.poll(|cx| future.as_mut().as_pin_mut().expect("it is not done").poll(cx))
+            });
             match polled {
                 RootPolled::Done(output) => break output,
-                RootPolled::Again => self.schedule.arrived.store(true, Relaxed),
+                RootPolled::Again => {
+                    // It woke itself: it yields to the others.
+                    in_a_row = ROOT_POLLS_MAX;
+                    self.schedule.arrived.store(true, Relaxed);
+                }
                 RootPolled::Idle => {}
+            }
+        };
+        let dropped;
+        (dropped, core) = self.outside(core, &root, || root.within(|| future.set(None)));
+        let output = match (output, dropped) {
+            (output, Ok(())) => output,
+            (Ok(output), Err(payload)) => {
+                guarded("dropping the output of a root whose drop panicked", || drop(output));
+                Err(payload)
+            }
+            (Err(payload), Err(second)) => {
+                drop_payload(second);
+                Err(payload)
             }
         };
         let done = root.complete();
@@ -171,24 +200,37 @@ impl<'a> Guest<'a> {
         (output, core)
     }
 
-    fn poll_root<T>(
-        &self,
-        core: Hands,
-        root: &Root,
-        poll: impl FnOnce(&mut std::task::Context<'_>) -> std::task::Poll<T>,
-    ) -> (RootPolled<T>, Hands) {
-        let Some(mut core) = core else { return (root.poll(poll), None) };
-        self.worker.found(&mut core);
-        self.worker.begin_poll(root.id());
-        core.in_root = !self.worker.scheduler.is_single_threaded();
-        self.worker.lease.put(core);
-        let polled = root.poll(poll);
+    /// Runs the root's own code: its poll, its drop. The core is put down meanwhile.
+    fn outside<T>(&self, core: Hands, root: &Root, f: impl FnOnce() -> T) -> (T, Hands) {
+        if let Some(mut core) = core {
+            self.worker.found(&mut core);
+            self.worker.begin_poll(root.id());
+            core.in_root = !self.worker.scheduler.is_single_threaded();
+            self.worker.lease.put(core);
+        }
+        let result = f();
+        // Also if there was none before: a `block_on` inside may have got one, and left it here.
         let mut core = self.worker.lease.take();
         if let Some(core) = &mut core {
             core.in_root = false;
             core.root_trust = core.root_trust.saturating_add(1);
         }
-        (polled, core)
+        (result, core)
+    }
+
+    /// One task, if there is one: the root may go on, and lets the others have their turn.
+    fn turn(&self, core: Hands) -> Hands {
+        let Some(core) = core else {
+            return if self.worker.scheduler.is_single_threaded() { self.retake() } else { None };
+        };
+        match self.worker.find_near(core) {
+            Ok((mut core, Some(runnable))) => {
+                self.worker.found(&mut core);
+                self.worker.run_one(core, runnable).ok()
+            }
+            Ok((core, None)) => Some(core),
+            Err(Lost) => None,
+        }
     }
 
     /// One task, or sleep.
@@ -240,7 +282,6 @@ impl Scheduler {
         core.slept();
         self.adopt(&core);
         self.attend(&core, worker);
-        self.monitor.rouse();
         Some(core)
     }
 

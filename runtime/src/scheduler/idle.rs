@@ -75,9 +75,12 @@ impl Idle {
         self.word.fetch_add(AWAKE, Relaxed);
     }
 
-    /// A core is no longer attended. Its thread was awake and did not search.
+    /// A core is no longer attended. Its thread was awake and did not search. The caller then looks at all
+    /// queues, as before a sleep: a push that found this core awake woke nobody.
     pub(crate) fn leave(&self) {
         self.word.fetch_sub(AWAKE, Relaxed);
+        // Ordering: pairs with the fence in `notify`.
+        fence(SeqCst);
     }
 
     /// There is work in a queue that the caller does not run itself. Returns the core whose thread must be

@@ -86,17 +86,24 @@ impl Worker {
 
     /// The next task, in this order: when it is due a look at the timers, the reactor and the injector; the
     /// core's own; the injector; another's queue.
-    pub(super) fn find(&self, mut core: Box<Core>) -> Result<(Box<Core>, Option<Runnable>), Lost> {
-        let injector = &self.scheduler.injector;
+    pub(super) fn find(&self, core: Box<Core>) -> Result<(Box<Core>, Option<Runnable>), Lost> {
+        let (mut core, next) = self.find_near(core)?;
+        let next = match core.role {
+            Role::Worker => next.or_else(|| self.search(&mut core)),
+            Role::Guest | Role::ShyGuest => next,
+        };
+        Ok((core, next))
+    }
+
+    /// As `find`, without a search in others' queues.
+    pub(super) fn find_near(&self, mut core: Box<Core>) -> Result<(Box<Core>, Option<Runnable>), Lost> {
         if core.is_look_due() {
             core = self.look(core)?;
         }
-        if core.role != Role::Worker {
-            let next = core.next(injector);
-            return Ok((core, next));
+        let mut next = core.next(&self.scheduler.injector);
+        if core.role == Role::Worker {
+            next = next.or_else(|| self.take_injected(&mut core));
         }
-        let next =
-            core.next(injector).or_else(|| self.take_injected(&mut core)).or_else(|| self.search(&mut core));
         Ok((core, next))
     }
 
@@ -272,11 +279,12 @@ impl Worker {
             return Ok(core);
         }
         self.remote(&core).counts.parks.add(1);
-        let until = self.prepare_timers(&core);
         idle.sleep(core.index, core.searching);
-        // The look after the fence; see `idle`.
+        // The look after the fence; see `idle`. It includes the timers: a core that is abandoned from now on
+        // finds this worker asleep, and one that was before is seen.
         let found = self.scheduler.has_work();
         if !found && !self.scheduler.is_stopping() {
+            let until = self.prepare_timers(&core);
             self.block(&mut core, until);
         }
         core.searching = idle.wake(core.index, found);

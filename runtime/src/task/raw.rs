@@ -19,7 +19,7 @@ use filch_channels::probe;
 use super::error::{JoinError, PanicHook, TaskPanic};
 use super::join::{Callbacks, JoinHandle};
 use super::list::Links;
-use super::state::{EndPoll, StartPoll, State};
+use super::state::{Complete, EndPoll, StartPoll, State};
 use super::{Birth, waker};
 use crate::shim::Ordering::{AcqRel, Acquire};
 use crate::shim::UnsafeCell;
@@ -53,6 +53,9 @@ pub(crate) struct Header {
     extra: AtomicPtr<Extra>,
     /// Whose it is: see "the join waker slot" in `state`.
     pub(super) join_waker: UnsafeCell<Option<Waker>>,
+    /// A model fails when one of these is left: when a task is not freed.
+    #[cfg(filch_loom)]
+    _freed: crate::shim::Arc<()>,
 }
 
 // SAFETY: all fields but two are atomics or never written; `links` belong to the task's list, and
@@ -77,6 +80,12 @@ struct Cell<F: Future, S> {
 union Stage<F: Future> {
     future: ManuallyDrop<F>,
     output: ManuallyDrop<Result<F::Output, JoinError>>,
+}
+
+/// How many bytes a task takes.
+#[cfg(test)]
+pub(super) const fn allocated<F: Future, S>() -> usize {
+    size_of::<Cell<F, S>>()
 }
 
 struct Vtable {
@@ -163,6 +172,8 @@ where
         location: birth.location,
         extra: AtomicPtr::new(extra),
         join_waker: UnsafeCell::new(None),
+        #[cfg(filch_loom)]
+        _freed: crate::shim::Arc::new(()),
     };
     // Written field by field: a large future is not built on the stack first.
     let mut cell = Box::<Cell<F, S>>::new_uninit();
@@ -212,14 +223,16 @@ where
     let seen = match state.start_poll() {
         StartPoll::Poll { seen } => seen,
         // SAFETY: as for this function.
-        StartPoll::Cancel => return Ran::Done(unsafe { cancel::<F, S>(header, None) }),
+        StartPoll::Cancel { .. } => return Ran::Done(unsafe { cancel::<F, S>(header, None) }),
     };
     // SAFETY: the caller's `Runnable` keeps the task alive while it is polled.
     let waker = unsafe { waker::borrowed(header) };
     let mut cx = Context::from_waker(&waker);
     // SAFETY: the stage is ours: running.
     let Some((result, dropped)) = in_poll(&cell.header, || unsafe { poll_future(cell, &mut cx) }) else {
-        return end_pending(header, &cell.header, seen);
+        settle(&cell.header);
+        // SAFETY: we hold the `Runnable`.
+        return unsafe { end_pending(header, seen) };
     };
     let output = match (result, dropped) {
         (Ok(output), None) => Ok(output),
@@ -286,8 +299,12 @@ fn settle(header: &Header) {
     }
 }
 
-fn end_pending(ptr: NonNull<Header>, header: &Header, seen: u32) -> Ran {
-    settle(header);
+/// # Safety
+/// The caller holds the `Runnable`, and gives it up.
+unsafe fn end_pending(ptr: NonNull<Header>, seen: u32) -> Ran {
+    // SAFETY: the `Runnable` keeps the task until `State::end_pending`. No reference is an argument of this
+    // function: with `Idle`, another thread may run the task to its end, and free it, before we return.
+    let header = unsafe { ptr.as_ref() };
     if header.probe.woke_itself() {
         // The wakes that were seen stand for the one it gave itself: the `Runnable` simply lives on.
         return Ran::Again(Runnable(ptr));
@@ -352,12 +369,14 @@ where
         unsafe { stage.write(Stage { output: ManuallyDrop::new(output) }) };
     });
     let header = NonNull::from(&cell.header);
-    let todo = cell.header.state.complete();
-    if todo.callbacks {
-        // SAFETY: the table fits. The handle does not take the output before `callbacks_done`.
-        unsafe { call_back::<F, S>(header) };
-    }
-    if todo.drop_output {
+    let (drop_output, wake_join) = loop {
+        match cell.header.state.complete() {
+            // SAFETY: the table fits. Not done, so nobody takes the output.
+            Complete::CallBack => unsafe { call_back::<F, S>(header) },
+            Complete::Done { drop_output, wake_join } => break (drop_output, wake_join),
+        }
+    };
+    if drop_output {
         let mut output = MaybeUninit::<Result<F::Output, JoinError>>::uninit();
         // SAFETY: no handle, so the output is ours to take.
         let output = unsafe {
@@ -366,7 +385,7 @@ where
         };
         discard(output);
     }
-    if todo.wake_join {
+    if wake_join {
         // SAFETY: the waker is set, and whoever set DONE takes it ("the join waker slot" in `state`).
         let waker = cell.header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
         if let Some(waker) = waker {
@@ -406,7 +425,7 @@ unsafe fn take_output<F: Future, S>(header: NonNull<Header>, to: *mut ()) {
 }
 
 /// # Safety
-/// The table fits, the task is done, and nobody takes the output meanwhile.
+/// The table fits, the output is in its place, and nobody takes it meanwhile.
 unsafe fn call_back<F, S>(header: NonNull<Header>)
 where
     F: Future + 'static,
@@ -689,9 +708,8 @@ impl Root {
     pub(crate) fn poll<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> RootPolled<T> {
         let header = self.0.header();
         let seen = match header.state.start_poll() {
-            StartPoll::Poll { seen } => seen,
-            // A root cannot be dropped by anyone but its owner: an abort counts as one more wake.
-            StartPoll::Cancel => 1,
+            // A root cannot be dropped by anyone but its owner: an abort is one more wake.
+            StartPoll::Poll { seen } | StartPoll::Cancel { seen } => seen,
         };
         // SAFETY: our reference outlives the poll.
         let waker = unsafe { waker::borrowed(self.0.0) };
@@ -707,6 +725,14 @@ impl Root {
                 EndPoll::Again => RootPolled::Again,
             },
         }
+    }
+
+    /// Runs `f`, such as the drop of the owner's future, as this task.
+    pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> std::thread::Result<R> {
+        let header = self.0.header();
+        let result = in_poll(header, || catch_unwind(AssertUnwindSafe(f)));
+        settle(header);
+        result
     }
 
     /// The owner's future is gone. Called once, after `Done`, or instead of the first poll.

@@ -30,10 +30,11 @@
 //! one more poll. `DONE` leaves the wakes above zero, so that no later wake makes a `Runnable`, and the
 //! scheduler (which a late wake must not touch, its memory may be gone) is never called again.
 //!
-//! *Saturation.* 2^32 wakes with no poll between must not wrap to zero. A waker that finds 2^31 or more takes
-//! its own wake off again, and `run` takes off at most 2^30 at a time: so a wake that is taken off again was
-//! never among those that `run` saw, and the count cannot fall below zero. The price is a needless poll or
-//! two.
+//! *Saturation.* 2^32 wakes with no poll between must not wrap to zero. A wake by reference that finds 2^31
+//! or more takes one off again, and `run` takes off at most 2^30 at a time: so a wake that is taken off again
+//! was never among those that `run` saw, and the count cannot fall below zero. The price is a needless poll
+//! or two. A wake by value must not touch the word after it has given its reference back, so the clone that
+//! each of them needs takes one off in its stead: there are at most 2^23 more of them than clones.
 #![forbid(unsafe_code)]
 
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -72,8 +73,8 @@ pub(super) struct State(AtomicU64);
 pub(super) enum StartPoll {
     /// Poll the future, then give `seen` to `end_pending` unless it completed.
     Poll { seen: u32 },
-    /// Drop the future and complete as cancelled.
-    Cancel,
+    /// Drop the future and complete as cancelled. One that cannot be dropped goes on as in `Poll`.
+    Cancel { seen: u32 },
 }
 
 /// What `run` must do after a poll that was pending.
@@ -86,16 +87,20 @@ pub(super) enum EndPoll {
     Again,
 }
 
-/// What whoever completed the task must do next.
+/// What whoever completes the task must do next.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Completed {
-    /// No handle: drop the output.
-    pub(super) drop_output: bool,
-    /// Take the join waker out of its slot and wake it.
-    pub(super) wake_join: bool,
-    /// Run the `on_done` callbacks, before either.
-    pub(super) callbacks: bool,
+pub(super) enum Complete {
+    /// Run the `on_done` callbacks, then call `complete` again. The task is not done yet: once it is, the
+    /// handle may take the output from under them.
+    CallBack,
+    /// The task is done.
+    Done {
+        /// No handle: drop the output.
+        drop_output: bool,
+        /// Take the join waker out of its slot and wake it.
+        wake_join: bool,
+    },
 }
 
 /// What a waker that is used up must do.
@@ -139,10 +144,8 @@ impl State {
         // was written before them.
         let word = self.0.load(Acquire);
         debug_assert!(wakes(word) > 0 && word & DONE == 0);
-        if word & CANCELLED != 0 {
-            return StartPoll::Cancel;
-        }
-        StartPoll::Poll { seen: wakes(word).min(WAKES_SEEN_MAX) as u32 }
+        let seen = wakes(word).min(WAKES_SEEN_MAX) as u32;
+        if word & CANCELLED != 0 { StartPoll::Cancel { seen } } else { StartPoll::Poll { seen } }
     }
 
     /// Called by whoever holds the `Runnable`, after a poll that was pending.
@@ -165,16 +168,26 @@ impl State {
 
     /// The output is stored. Called by whoever holds the `Runnable`, which is used up by it.
     #[inline]
-    pub(super) fn complete(&self) -> Completed {
-        // Ordering: Release pairs with the Acquire loads in `is_done`, `set_join_waker` and `drop_handle`:
-        // whoever sees DONE sees the output. Acquire pairs with the Release in `set_join_waker`: the waker in
-        // the slot is visible.
-        let before = self.0.fetch_or(DONE, AcqRel);
-        debug_assert!(before & DONE == 0);
-        Completed {
-            drop_output: before & JOIN_INTEREST == 0,
-            wake_join: before & (JOIN_INTEREST | JOIN_WAKER) == JOIN_INTEREST | JOIN_WAKER,
-            callbacks: before & CALLBACKS != 0,
+    pub(super) fn complete(&self) -> Complete {
+        // Ordering: Relaxed: a guess; the exchange has the last word, and the callbacks are behind a mutex.
+        let mut word = self.0.load(Relaxed);
+        loop {
+            debug_assert!(word & DONE == 0);
+            if word & CALLBACKS != 0 {
+                self.0.fetch_and(!CALLBACKS, Acquire);
+                return Complete::CallBack;
+            }
+            // Ordering: Release pairs with the Acquire loads in `is_done`, `set_join_waker` and
+            // `drop_handle`: whoever sees DONE sees the output. Acquire pairs with the Release in
+            // `set_join_waker`: the waker in the slot is visible.
+            match self.0.compare_exchange_weak(word, word | DONE, AcqRel, Relaxed) {
+                Ok(_) => break,
+                Err(now) => word = now,
+            }
+        }
+        Complete::Done {
+            drop_output: word & JOIN_INTEREST == 0,
+            wake_join: word & (JOIN_INTEREST | JOIN_WAKER) == JOIN_INTEREST | JOIN_WAKER,
         }
     }
 
@@ -209,9 +222,7 @@ impl State {
     pub(super) fn wake_by_val(&self) -> WakeByVal {
         // Ordering: as in `wake_by_ref`. AcqRel also serves the reference count, as in `drop_ref`.
         let before = self.0.fetch_add(WAKE - REF, AcqRel);
-        if wakes(before) >= WAKES_SATURATED {
-            self.unsaturate();
-        }
+        // From here on the task may be gone, unless it is ours to schedule or to free.
         if wakes(before) == 0 {
             // Not done, so the scheduler's reference keeps the task alive.
             WakeByVal::Schedule
@@ -252,6 +263,9 @@ impl State {
         if before & REF_MASK >= REF_LIMIT {
             // 2^23 wakers of one task: a leak. As `Arc` does, before the count can overflow.
             std::process::abort();
+        }
+        if wakes(before) >= WAKES_SATURATED {
+            self.unsaturate();
         }
     }
 
