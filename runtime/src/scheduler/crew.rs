@@ -14,7 +14,7 @@ use super::worker::{Left, Worker};
 use crate::context;
 use crate::shim::Ordering::SeqCst;
 use crate::shim::thread::{self, JoinHandle};
-use crate::shim::{Arc, Condvar, Mutex, MutexGuard};
+use crate::shim::{Arc, Condvar, Mutex, MutexGuard, fence};
 use crate::util::parker::Unpark;
 
 /// How long a spare thread waits for a core before it ends.
@@ -343,8 +343,11 @@ impl Scheduler {
             let _ = self.idle.end_search();
         }
         self.idle.leave();
+        // Ordering: SeqCst pairs with the fence in `notify`: whoever injected a task and found this core awake, hence told
+        // nobody, is seen below.
+        fence(SeqCst);
         let tasks = core.drain();
-        let mut wake = !tasks.is_empty();
+        let mut wake = !tasks.is_empty() || !self.injector.is_empty();
         self.injector.push_batch(tasks);
         if !remote.timers.is_empty() && !remote.orphan.swap(true, SeqCst) {
             self.orphans.fetch_add(1, SeqCst);
