@@ -100,7 +100,9 @@ pub(crate) fn block_on<F: Future>(
     core.into_iter().for_each(|core| scheduler.crew.replace(scheduler, core));
     let waiting = Worker::new(scheduler.clone());
     let _here = context::enter_worker(&waiting);
-    let (output, _) = Guest::new(&waiting, location).run(None, future);
+    let (output, core) = Guest::new(&waiting, location).run(None, future);
+    // A guest's, that it took for its polls.
+    scheduler.give_back(&waiting, core);
     output.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
