@@ -39,6 +39,7 @@ async fn ask(stream: impl Read + Write + Unpin + Send + 'static) {
     for path in ["/one", "/two", "/three"] {
         let body = "x".repeat(1 << 20);
         let request = Request::post(path).header("host", "test").body(body).unwrap();
+        sender.ready().await.unwrap();
         let response = sender.send_request(request).await.unwrap();
         assert_eq!(text(response.into_body()).await, format!("{path} {}", 1 << 20));
     }
