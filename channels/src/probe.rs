@@ -16,7 +16,7 @@ use std::panic::Location;
 use std::ptr;
 use std::task::{Context, Poll};
 
-use crate::shim::Ordering::{Acquire, Relaxed, Release};
+use crate::shim::Ordering::Relaxed;
 use crate::shim::task::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicUsize};
 
 /// How many operations that were ready at once a task may do in one poll before a leaf makes it yield.
@@ -73,6 +73,9 @@ impl Wait {
     }
 }
 
+/// Beside the kind of wait: the task was woken from inside its own poll. See [`Header::wake_self`].
+const SELF_WAKE: u8 = 0x80;
+
 /// The part of a task that both its runtime and the primitives see.
 ///
 /// A runtime embeds one in each task, at the start of its own header.
@@ -82,13 +85,15 @@ pub struct Header {
     /// Twice the number of polls begun, less one while a poll is under way: odd means running.
     phase: AtomicU32,
     budget: AtomicU8,
+    /// A `Wait`, and `SELF_WAKE` when the task woke itself during the poll under way.
     wait_kind: AtomicU8,
     /// Free for the runtime (filch keeps the index of the list here that the task is in).
     tag: AtomicU16,
     wait_resource: AtomicUsize,
     wait_location: AtomicPtr<Location<'static>>,
-    /// Not zero: a wait queue granted this task something that it has not claimed yet. Owned by `wait_queue`.
-    pub(crate) grant: AtomicUsize,
+    /// Not null: a wait queue invited this task to take something and may have to pass that on. A counted pointer
+    /// that `wait_queue` owns, and argues.
+    pub(crate) grant: AtomicPtr<()>,
 }
 
 impl Header {
@@ -102,7 +107,7 @@ impl Header {
             tag: AtomicU16::new(tag),
             wait_resource: AtomicUsize::new(0),
             wait_location: AtomicPtr::new(ptr::null_mut()),
-            grant: AtomicUsize::new(0),
+            grant: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
@@ -141,7 +146,11 @@ impl Header {
         let location = self.wait_location.load(Relaxed);
         // SAFETY: only `waiting` stores here, and always the address of a `&'static Location`.
         let location = unsafe { location.as_ref() };
-        (Wait::from_u8(self.wait_kind.load(Relaxed)), self.wait_resource.load(Relaxed), location)
+        (Wait::from_u8(self.wait_kind.load(Relaxed) & !SELF_WAKE), self.wait_resource.load(Relaxed), location)
+    }
+
+    fn set_wait_kind(&self, kind: Wait) {
+        self.wait_kind.store(self.wait_kind.load(Relaxed) & SELF_WAKE | kind as u8, Relaxed);
     }
 
     /// Called by the runtime, on the thread that is about to poll the task.
@@ -153,12 +162,36 @@ impl Header {
         self.wait_kind.store(Wait::Unknown as u8, Relaxed);
     }
 
+    /// True when `self` is the task that this thread is polling right now.
+    #[inline]
+    pub fn is_current(&self) -> bool {
+        with_current(|current| current.is_some_and(|current| ptr::eq(current, self)))
+    }
+
+    /// The task is woken from inside its own poll: a plain store does, for only this thread will look.
+    #[inline]
+    pub fn wake_self(&self) {
+        self.wait_kind.store(self.wait_kind.load(Relaxed) | SELF_WAKE, Relaxed);
+    }
+
+    /// Whether `wake_self` was called since the poll began.
+    #[inline]
+    pub fn woke_itself(&self) -> bool {
+        self.wait_kind.load(Relaxed) & SELF_WAKE != 0
+    }
+
     /// Called by the runtime, on the thread that polled the task. True: [`settle_grants`] must be called.
     #[inline]
     #[must_use]
     pub fn end_poll(&self) -> bool {
         self.phase.store(self.phase.load(Relaxed).wrapping_add(1), Relaxed);
-        self.grant.load(Relaxed) != 0
+        !self.grant.load(Relaxed).is_null()
+    }
+}
+
+impl Drop for Header {
+    fn drop(&mut self) {
+        crate::wait_queue::forget_grant(self);
     }
 }
 
@@ -281,7 +314,7 @@ impl fmt::Debug for TaskRef {
 pub fn poll_budget(cx: &mut Context<'_>) -> Poll<()> {
     with_current(|header| match header {
         Some(header) if header.budget.load(Relaxed) == 0 => {
-            header.wait_kind.store(Wait::Yield as u8, Relaxed);
+            header.set_wait_kind(Wait::Yield);
             cx.waker().wake_by_ref();
             Poll::Pending
         }
@@ -321,7 +354,7 @@ pub fn waiting(kind: Wait, resource: *const (), location: Option<&'static Locati
         if let Some(header) = header {
             header.wait_resource.store(resource as usize, Relaxed);
             header.wait_location.store(location.map_or(ptr::null(), ptr::from_ref).cast_mut(), Relaxed);
-            header.wait_kind.store(kind as u8, Relaxed);
+            header.set_wait_kind(kind);
         }
     });
 }
@@ -330,6 +363,9 @@ pub fn waiting(kind: Wait, resource: *const (), location: Option<&'static Locati
 ///
 /// The runtime calls this when [`Header::end_poll`] says so, on the thread that polled, before the task can be
 /// polled again.
+///
+/// Not needed after the last poll of a task, whose futures are dropped; the [`Header`] must then be dropped in its
+/// turn, not only its memory freed.
 pub fn settle_grants(header: &Header) {
-    let _ = (header, Acquire, Release);
+    crate::wait_queue::settle(header);
 }

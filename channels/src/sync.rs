@@ -31,11 +31,42 @@ use loom::sync::atomic as imp;
 #[cfg(not(filch_loom))]
 use std::sync::atomic as imp;
 
+/// Filled at most once, and never waited for: the value is made before the cell is touched, so std's will do
+/// under a model too.
+pub use std::sync::OnceLock;
+
 /// A full fence: `SeqCst` in both worlds (loom honours the fence, though not `SeqCst` accesses).
 #[inline(always)]
 #[cfg_attr(filch_loom, track_caller)]
 pub fn fence(order: Ordering) {
     imp::fence(order);
+}
+
+/// What orders a `SeqCst` read-modify-write before a later `SeqCst` load of another location, when the other
+/// side of the handshake stores, fences and loads.
+///
+/// The memory model gives that order by itself (and x86 needs no instruction for it), so nothing stands here but
+/// under loom, which treats a `SeqCst` access as `AcqRel` and honours the fence only.
+#[inline(always)]
+#[cfg_attr(filch_loom, track_caller)]
+pub fn fence_between_seqcst_accesses() {
+    #[cfg(filch_loom)]
+    imp::fence(Ordering::SeqCst);
+}
+
+/// Parks this thread until it is unparked, until `deadline`, or for no reason. False: the deadline has passed.
+///
+/// In a model no deadline ever comes.
+pub fn park_until(deadline: Option<std::time::Instant>) -> bool {
+    #[cfg(not(filch_loom))]
+    if let Some(deadline) = deadline {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        thread::park_timeout(left);
+        return !left.is_zero();
+    }
+    let _ = deadline;
+    thread::park();
+    true
 }
 
 macro_rules! integers {
@@ -206,6 +237,47 @@ impl<T> Mutex<T> {
     }
 }
 
+/// A condition variable for [`Mutex`].
+#[derive(Debug)]
+pub struct Condvar(#[cfg(filch_loom)] loom::sync::Condvar, #[cfg(not(filch_loom))] std::sync::Condvar);
+
+impl Condvar {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        #[cfg(filch_loom)]
+        return Self(loom::sync::Condvar::new());
+        #[cfg(not(filch_loom))]
+        Self(std::sync::Condvar::new())
+    }
+
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// May return early, as `wait` may.
+    pub fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: std::time::Duration,
+    ) -> MutexGuard<'a, T> {
+        self.0.wait_timeout(guard, timeout).unwrap_or_else(|poisoned| poisoned.into_inner()).0
+    }
+
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 /// An `UnsafeCell` whose accesses loom checks.
 #[derive(Debug, Default)]
 pub struct UnsafeCell<T>(
@@ -259,6 +331,18 @@ pub fn model(f: impl Fn() + Sync + Send + 'static) {
         f();
     }
 }
+
+/// Constructors that are `const`, except under loom, whose atomics cannot be made in a constant.
+macro_rules! const_unless_model {
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty $body:block)*) => {$(
+        #[cfg(not(filch_loom))]
+        $(#[$meta])* $vis const fn $name($($arg: $ty),*) -> $out $body
+        #[cfg(filch_loom)]
+        #[track_caller]
+        $(#[$meta])* $vis fn $name($($arg: $ty),*) -> $out $body
+    )*};
+}
+pub(crate) use const_unless_model;
 
 /// A thread-local without a destructor; loom's own under a model, whose threads share one OS thread.
 #[cfg(not(filch_loom))]

@@ -1,11 +1,26 @@
 //! Layer 2. The crate's only `thread_local!`: which runtime and which worker am I on?
 //!
-//! Layer 3 asks here for what it needs of the runtime, and learns nothing else about it.
-#![allow(dead_code)]
+//! Owns one pointer, to the worker whose thread this is, and for threads that are none (`Handle::enter`, the
+//! blocking pool) the stack of runtimes entered. Layer 3 asks here for what it needs of the runtime, and
+//! learns nothing else about it.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::marker::PhantomData;
+use std::ptr;
 
+use crate::driver::clock::Clock;
+use crate::driver::reactor::Reactor;
+use crate::driver::timers::TimerShard;
+use crate::scheduler::shared::Scheduler;
+use crate::scheduler::worker::Worker;
 use crate::shim::Arc;
+
+thread_local! {
+    /// Read at every wake: const and without a destructor, so that it costs a load.
+    static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    static ENTERED: RefCell<Vec<(u64, Arc<Scheduler>)>> = const { RefCell::new(Vec::new()) };
+}
 
 /// There is no filch runtime on this thread.
 #[derive(Clone, Copy, Debug)]
@@ -26,4 +41,125 @@ impl From<NoRuntime> for std::io::Error {
     fn from(error: NoRuntime) -> std::io::Error {
         std::io::Error::other(error)
     }
+}
+
+/// This thread is `worker`'s until the guard is dropped.
+pub(crate) fn enter_worker(worker: &Arc<Worker>) -> WorkerGuard {
+    let before = WORKER.replace(Arc::as_ptr(worker));
+    WorkerGuard { _worker: worker.clone(), before, _here: PhantomData }
+}
+
+/// Keeps the worker alive for as long as it is this thread's. Stays on its thread, and in its scope.
+pub(crate) struct WorkerGuard {
+    _worker: Arc<Worker>,
+    before: *const Worker,
+    _here: PhantomData<*const ()>,
+}
+
+impl Drop for WorkerGuard {
+    fn drop(&mut self) {
+        WORKER.set(self.before);
+    }
+}
+
+/// Calls `f` with this thread's worker.
+#[inline]
+pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
+    // A thread that is being torn down has no worker.
+    let worker = WORKER.try_with(Cell::get).unwrap_or(ptr::null());
+    // SAFETY: not null only while a `WorkerGuard` in a frame below ours keeps the worker.
+    f(unsafe { worker.as_ref() })
+}
+
+/// This thread's worker, counted.
+pub(crate) fn current_worker() -> Option<Arc<Worker>> {
+    let worker = WORKER.try_with(Cell::get).unwrap_or(ptr::null());
+    if worker.is_null() {
+        return None;
+    }
+    // SAFETY: it came from `Arc::as_ptr`, and a `WorkerGuard` holds one count; this takes another.
+    unsafe {
+        Arc::increment_strong_count(worker);
+        Some(Arc::from_raw(worker))
+    }
+}
+
+/// Makes a thread that runs no tasks know `scheduler`, until the guard is dropped.
+pub(crate) fn enter(scheduler: Arc<Scheduler>) -> Entered {
+    ENTERED.with_borrow_mut(|entered| {
+        let token = entered.last().map_or(0, |(token, _)| token + 1);
+        entered.push((token, scheduler));
+        Entered { token, _here: PhantomData }
+    })
+}
+
+/// See [`enter`]. Guards may be dropped in any order: the one entered last, of those that live, counts.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    token: u64,
+    _here: PhantomData<*const ()>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        // The scheduler is dropped after the borrow has ended: it may be the last one, and its end is long.
+        let _scheduler = ENTERED.try_with(|entered| {
+            let mut entered = entered.borrow_mut();
+            entered.iter().position(|(token, _)| *token == self.token).map(|at| entered.remove(at))
+        });
+    }
+}
+
+/// The runtime of this thread.
+pub(crate) fn scheduler() -> Result<Arc<Scheduler>, NoRuntime> {
+    with_scheduler(Scheduler::arc)
+}
+
+/// Calls `f` with the runtime of this thread.
+#[inline]
+pub(crate) fn with_scheduler<R>(f: impl FnOnce(&Scheduler) -> R) -> Result<R, NoRuntime> {
+    with_worker(|worker| match worker {
+        Some(worker) => Ok(f(&worker.scheduler)),
+        None => {
+            let entered =
+                ENTERED.try_with(|entered| entered.borrow().last().map(|(_, scheduler)| scheduler.clone()));
+            match entered {
+                Ok(Some(scheduler)) => Ok(f(&scheduler)),
+                _ => Err(NoRuntime),
+            }
+        }
+    })
+}
+
+/// The core that this thread has, if it is in a poll, and its runtime.
+fn with_core<R>(f: impl FnOnce(&Scheduler, usize) -> R) -> Result<R, NoRuntime> {
+    with_worker(|worker| match worker {
+        Some(worker) => {
+            let core = worker.lease.enter().map_or(0, |core| core.index);
+            Ok(f(&worker.scheduler, core))
+        }
+        None => with_scheduler(|scheduler| f(scheduler, 0)),
+    })
+}
+
+/// The timers that a future polled here should use.
+pub(crate) fn timers() -> Result<Arc<TimerShard>, NoRuntime> {
+    with_core(|scheduler, core| scheduler.cores[core].timers.clone())
+}
+
+/// `shard`'s owner sleeps for longer than until a deadline that was just put in.
+pub(crate) fn unpark_timers(shard: &TimerShard) {
+    let _ = with_scheduler(|scheduler| scheduler.unpark_timers(shard));
+}
+
+/// The reactor that a socket made here should use.
+pub(crate) fn reactor() -> Result<Arc<Reactor>, NoRuntime> {
+    with_core(|scheduler, core| scheduler.driver.reactor(core).clone())
+}
+
+/// The clock of this thread's runtime, if that is not the real one.
+pub(crate) fn clock() -> Option<Clock> {
+    with_scheduler(|scheduler| Some(scheduler.driver.clock()).filter(|clock| clock.is_virtual()).cloned())
+        .ok()
+        .flatten()
 }

@@ -3,10 +3,15 @@
 // Layer 0. The file is named as in every crate here; the module is not, because `sync` is the public one.
 #[path = "sync.rs"]
 mod shim;
-// Layer 1
+mod util;
+// Layer 1: siblings that do not know each other.
 mod driver;
+#[cfg_attr(filch_loom, allow(dead_code))]
+pub mod task;
 // Layer 2
+#[cfg(not(filch_loom))]
 mod context;
+mod scheduler;
 // Layer 3
 #[cfg(not(filch_loom))]
 mod async_fd;
@@ -17,10 +22,43 @@ pub mod io;
 #[cfg(not(filch_loom))]
 pub mod net;
 #[cfg(not(filch_loom))]
+mod select;
+#[cfg(not(filch_loom))]
 pub mod signal;
+#[cfg(not(filch_loom))]
+mod task_local;
+#[cfg(not(filch_loom))]
 pub mod time;
 #[cfg(all(feature = "tokio-io", not(filch_loom)))]
 mod tokio_io;
+// Layer 4
+#[cfg(not(filch_loom))]
+mod local;
+#[cfg(not(filch_loom))]
+mod macros;
+#[cfg(not(filch_loom))]
+mod runtime;
 
 #[cfg(not(filch_loom))]
-pub use async_fd::{AsyncFd, AsyncFdReadyGuard, AsyncFdReadyMutGuard, TryIoError};
+pub use crate::front::*;
+
+#[cfg(not(filch_loom))]
+mod front {
+    pub use crate::async_fd::{AsyncFd, AsyncFdReadyGuard, AsyncFdReadyMutGuard, TryIoError};
+    pub use crate::local::spawn_local;
+    pub use crate::runtime::{
+        Builder, EnterGuard, Handle, PanicPolicy, Runtime, TaskInfo, TaskState, WORKERS_MAX, YieldNow,
+        block_on, run, spawn, spawn_blocking, yield_now,
+    };
+    pub use crate::scheduler::metrics::Metrics;
+    pub use crate::scheduler::shared::SlowPoll;
+    pub use crate::scheduler::shutdown::{Abandoned, ShutdownReport};
+    pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
+    pub use crate::time::wait_for;
+    pub use filch_channels::probe::Wait;
+    pub use filch_channels::{channel, sync};
+    pub use filch_macros::{main, test};
+
+    #[doc(hidden)]
+    pub use crate::macros::support as __private;
+}

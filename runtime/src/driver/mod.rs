@@ -1,4 +1,8 @@
 //! Layer 1, driver. What a worker blocks on: the reactors and the timer shards of one runtime.
+//!
+//! Owns the seam between them: how many reactors there are. One is shared by all workers; with one a worker,
+//! each has its own. Both are the same code, so that both can be measured. Names no task. Called by
+//! `scheduler`.
 
 pub(crate) mod clock;
 #[cfg(not(filch_loom))]
@@ -8,3 +12,47 @@ pub(crate) mod source;
 mod timerfd;
 pub(crate) mod timers;
 pub(crate) mod wheel;
+
+#[cfg(not(filch_loom))]
+pub(crate) use whole::Driver;
+
+#[cfg(not(filch_loom))]
+mod whole {
+    use std::io;
+
+    use super::clock::Clock;
+    use super::reactor::Reactor;
+    use super::timers::TimerShard;
+    use crate::shim::Arc;
+
+    #[derive(Debug)]
+    pub(crate) struct Driver {
+        reactors: Box<[Arc<Reactor>]>,
+        clock: Clock,
+    }
+
+    impl Driver {
+        pub(crate) fn new(reactors: usize, clock: Clock) -> io::Result<Driver> {
+            let reactors = (0..reactors.max(1)).map(|_| Reactor::new()).collect::<io::Result<_>>()?;
+            Ok(Driver { reactors, clock })
+        }
+
+        pub(crate) fn clock(&self) -> &Clock {
+            &self.clock
+        }
+
+        /// A shard of timers for the core `index`.
+        pub(crate) fn shard(&self, index: usize) -> Arc<TimerShard> {
+            TimerShard::new(index, self.clock.clone())
+        }
+
+        /// The reactor that the core `index` polls, and registers with.
+        pub(crate) fn reactor(&self, index: usize) -> &Arc<Reactor> {
+            &self.reactors[index % self.reactors.len()]
+        }
+
+        pub(crate) fn reactors(&self) -> &[Arc<Reactor>] {
+            &self.reactors
+        }
+    }
+}

@@ -1,1 +1,243 @@
-//! Layer 1, driver.
+//! Layer 1, driver. The timers of one worker: a wheel, the wakers that hang on it, and a lock round both.
+//!
+//! Owns the moment of firing. A shard belongs to one worker, which fires it, and sleeps no longer than to its
+//! first deadline; but any thread may insert and cancel (a sleep moves about with its task), and any worker
+//! may fire the shard of one that is stuck. So there is a lock, on a cache line of its own. Under it no user
+//! code runs: a waker is cloned before, woken and dropped after. Called by `time` on any thread and by
+//! `scheduler` on workers.
+//!
+//! # No insert is lost to a parking owner
+//! The race is that of tokio's #6683 and #3190: the owner looks for the first deadline and goes to sleep
+//! until then, while another thread inserts an earlier one. Here both sides meet under the lock.
+//! `prepare_park` reads the wheel and publishes `parked_until` in one critical section; `insert` changes the
+//! wheel and reads `parked_until` in one. One of the two sections is first. If the insert is, `prepare_park`
+//! returns its deadline or an earlier one. If the park is, the insert sees what was published, and answers
+//! `must_unpark` where the owner would sleep too long; the caller then wakes the owner, whose parker must
+//! remember a wake-up that comes before the sleep. An insert that answered so lowers `parked_until` to its
+//! own deadline, for the owner is as good as awake; only an earlier one need wake it again.
+//!
+//! `unparked` stores without the lock. At worst an insert reads the old value, and wakes an owner that is
+//! awake, or writes over the zero, with the same effect until the next `prepare_park`.
+#![forbid(unsafe_code)]
+// The scheduler calls most of this.
+#![allow(dead_code)]
+
+use std::fmt;
+use std::task::Waker;
+
+use crate::driver::clock::{Clock, FAR, NEVER};
+use crate::driver::wheel::Wheel;
+use crate::shim::Ordering::Relaxed;
+use crate::shim::owner::AtomicU64;
+use crate::shim::{Arc, Mutex};
+
+/// How many timers are fired under one hold of the lock.
+pub(crate) const BATCH: usize = 128;
+
+/// A timer of one shard. Whoever has it owns the timer's place, and gives it back with
+/// [`TimerShard::cancel`].
+///
+/// It is not `Copy`, so that no place is given back twice.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct TimerKey(u32);
+
+/// What became of a timer that was to be moved.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Reset {
+    /// It will wake the same waker at its new deadline.
+    Armed { must_unpark: bool },
+    /// It has fired, and wakes nobody any more.
+    Fired,
+}
+
+/// The timers of one worker.
+// Two lines of 64 bytes: adjacent ones are fetched in pairs.
+#[repr(align(128))]
+pub(crate) struct TimerShard {
+    state: Mutex<State>,
+    /// At most the first deadline; written under the lock only.
+    earliest: AtomicU64,
+    /// To when the owner sleeps at most; `0` while it is awake.
+    parked_until: AtomicU64,
+    index: usize,
+    clock: Clock,
+}
+
+struct State {
+    wheel: Wheel,
+    /// The waker of each armed entry of the wheel, at its index.
+    wakers: Vec<Option<Waker>>,
+}
+
+impl State {
+    /// No timer is due before this tick; [`NEVER`] if all that are left never fire.
+    fn first(&self) -> u64 {
+        self.wheel.next_wake().filter(|tick| *tick < FAR).unwrap_or(NEVER)
+    }
+}
+
+impl TimerShard {
+    pub(crate) fn new(index: usize, clock: Clock) -> Arc<TimerShard> {
+        Arc::new(TimerShard {
+            state: Mutex::new(State { wheel: Wheel::new(), wakers: Vec::new() }),
+            earliest: AtomicU64::new(NEVER),
+            parked_until: AtomicU64::new(0),
+            index,
+            clock,
+        })
+    }
+
+    /// The worker that owns this shard.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    #[inline]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Adds a timer. True: the owner sleeps past its deadline, and the caller must wake it.
+    pub(crate) fn insert(&self, deadline: u64, waker: Waker) -> (TimerKey, bool) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let index = state.wheel.insert(deadline);
+        let place = index as usize;
+        if place >= state.wakers.len() {
+            if place >= state.wakers.capacity() {
+                state.wakers.reserve_exact((place / 4).max(64));
+            }
+            state.wakers.resize_with(place + 1, || None);
+        }
+        // The place was empty: nothing is dropped here.
+        state.wakers[place] = Some(waker);
+        (TimerKey(index), self.announce(deadline))
+    }
+
+    /// Has the timer wake `waker` from now on. False: it has fired already, and wakes nobody.
+    pub(crate) fn update_waker(&self, key: &TimerKey, waker: &Waker) -> bool {
+        match &self.state.lock().wakers[key.0 as usize] {
+            None => return false,
+            Some(known) if known.will_wake(waker) => return true,
+            Some(_) => {}
+        }
+        let new = waker.clone();
+        let mut state = self.state.lock();
+        let place = &mut state.wakers[key.0 as usize];
+        // What is left over, the old one or the new one, is dropped after the lock.
+        let (armed, left_over) = match place {
+            Some(_) => (true, place.replace(new)),
+            None => (false, Some(new)),
+        };
+        drop(state);
+        drop(left_over);
+        armed
+    }
+
+    /// Gives up the timer. True: it had yet to fire, and now never will.
+    pub(crate) fn cancel(&self, key: TimerKey) -> bool {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let waker = state.wakers[key.0 as usize].take();
+        let armed = state.wheel.release(key.0);
+        if state.wheel.size() == 0 {
+            state.wakers = Vec::new();
+        }
+        drop(guard);
+        drop(waker);
+        armed
+    }
+
+    /// Moves the timer to another deadline, if it has not fired. It keeps its waker.
+    pub(crate) fn reset(&self, key: &TimerKey, deadline: u64) -> Reset {
+        let mut state = self.state.lock();
+        if !state.wheel.reset(key.0, deadline) {
+            return Reset::Fired;
+        }
+        Reset::Armed { must_unpark: self.announce(deadline) }
+    }
+
+    /// Called by the owner just before it parks: publishes, under the lock, the deadline it will sleep to,
+    /// and returns it ([`NEVER`]: none). It may be early, where a timer was cancelled; `fire` puts that
+    /// right.
+    #[must_use]
+    pub(crate) fn prepare_park(&self) -> u64 {
+        let state = self.state.lock();
+        let next = state.first();
+        // Ordering: Relaxed, both; whom they concern reads them under the lock, or can do with an old value.
+        self.earliest.store(next, Relaxed);
+        self.parked_until.store(next, Relaxed);
+        next
+    }
+
+    /// Called by the owner when it wakes: from here on an insert need not wake it.
+    pub(crate) fn unparked(&self) {
+        // Ordering: Relaxed. An insert that reads the old value wakes the owner for nothing.
+        self.parked_until.store(0, Relaxed);
+    }
+
+    /// A lower bound of the first deadline ([`NEVER`]: none), without the lock: for a busy worker, to see
+    /// whether `fire` is worth a call.
+    #[inline]
+    pub(crate) fn earliest(&self) -> u64 {
+        // Ordering: Relaxed. It is late by no more than a store takes to reach this core; `fire` looks under
+        // the lock.
+        self.earliest.load(Relaxed)
+    }
+
+    /// Takes the wakers of at most [`BATCH`] timers that are due at `now`, in the order of their deadlines,
+    /// ties in the order of insertion, and appends them to `out` for the caller to wake. Returns how many.
+    /// More may be due as long as `earliest` says so. At the end of a runtime, calls with [`NEVER`] until it
+    /// returns zero take all wakers; a sleep that is polled after that, before its deadline, arms a timer
+    /// where it then is.
+    pub(crate) fn fire(&self, now: u64, out: &mut Vec<Waker>) -> usize {
+        out.reserve(BATCH);
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let wakers = &mut state.wakers;
+        let fired = state.wheel.expire(now, BATCH, |index| out.extend(wakers[index as usize].take()));
+        // Ordering: Relaxed, as in `prepare_park`.
+        self.earliest.store(state.first(), Relaxed);
+        fired
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many timers have yet to fire.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().wheel.armed()
+    }
+
+    /// Makes a new deadline known; the caller holds the lock. True: the owner must be woken.
+    fn announce(&self, deadline: u64) -> bool {
+        if deadline >= FAR {
+            return false;
+        }
+        // Ordering: Relaxed, all four. Writers hold the lock, but for `unparked` (see the head of this file).
+        if deadline < self.earliest.load(Relaxed) {
+            self.earliest.store(deadline, Relaxed);
+        }
+        let must_unpark = deadline < self.parked_until.load(Relaxed);
+        if must_unpark {
+            self.parked_until.store(deadline, Relaxed);
+        }
+        must_unpark
+    }
+}
+
+impl fmt::Debug for TimerShard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimerShard")
+            .field("index", &self.index)
+            .field("clock", &self.clock)
+            .field("earliest", &self.earliest())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,635 @@
+//! Layer 2. `Semaphore`: a number of permits, taken one or many at a time.
+//!
+//! Owns one word, the free permits and whether the semaphore is closed, and a [`WaitQueue`] under whose rule of
+//! the line permits are handed on. An acquire that finds permits is one exchange, a release is one addition. The
+//! surface is tokio's, with forms for blocking threads added. Called by users, and by the primitives that count.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomPinned;
+use std::mem;
+use std::ops::Deref;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use pin_project_lite::pin_project;
+
+use crate::probe::{self, Wait};
+use crate::shim::Ordering::{AcqRel, Acquire as AcquireOrdering, Relaxed, SeqCst};
+use crate::shim::const_unless_model;
+use crate::shim::task::AtomicUsize;
+use crate::wait_queue::{Outcome, WaitQueue, Waiter, deadline_after};
+
+#[cfg(test)]
+mod tests;
+
+/// In the word: no more permits are given out. What stands above it is the number of free permits.
+const CLOSED: usize = 1;
+/// In the word: one permit.
+const ONE: usize = 2;
+
+/// A number of permits, which tasks and threads take and give back.
+///
+/// Each acquire takes one permit or many, at once or not at all, and waits until there are enough. A permit goes
+/// back when its guard is dropped. Permits bound how many do something at the same time; they guard no data, and
+/// may be added by somebody who never acquired one.
+///
+/// Waiters are served in the order in which they came, but whoever finds a free permit may take it, ahead of
+/// those who wait. A waiter that was overtaken 16 times gets the next permits that are free: from then on, and until
+/// it has them, everybody else queues behind it. So a request for many permits is not starved by small ones. With
+/// [`fair`](Semaphore::fair) nobody is ever overtaken.
+///
+/// # Examples
+/// ```
+/// use filch_channels::sync::Semaphore;
+///
+/// futures_lite::future::block_on(async {
+///     let desks = Semaphore::new(2);
+///     let one = desks.acquire().await.unwrap();
+///     let _two = desks.acquire().await.unwrap();
+///     assert!(desks.try_acquire().is_err());
+///     drop(one);
+///     assert_eq!(desks.available_permits(), 1);
+/// });
+/// ```
+///
+/// # Cancel safety
+/// **Loses its place in line.** A permit that was offered to a future that is dropped goes to the next one.
+///
+/// # Memory ordering
+/// What happened before a permit was given back, or added, is visible to whoever takes it afterwards.
+pub struct Semaphore {
+    /// Twice the free permits, plus [`CLOSED`].
+    word: AtomicUsize,
+    queue: WaitQueue,
+}
+
+impl Semaphore {
+    /// The greatest number of permits that a semaphore can hold.
+    pub const MAX_PERMITS: usize = usize::MAX >> 3;
+
+    const_unless_model! {
+        /// A semaphore with `permits` permits.
+        ///
+        /// # Panics
+        /// When that is more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+        #[must_use]
+        pub fn new(permits: usize) -> Semaphore {
+            assert!(permits <= Semaphore::MAX_PERMITS, "a semaphore holds at most usize::MAX >> 3 permits");
+            Semaphore { word: AtomicUsize::new(permits * ONE), queue: WaitQueue::new() }
+        }
+
+        /// A semaphore that is strictly first in, first out: nobody takes a permit ahead of those who wait.
+        ///
+        /// Each permit that changes hands then costs a switch of tasks. Prefer [`new`](Self::new) unless the order
+        /// itself is what you need.
+        ///
+        /// # Panics
+        /// When there are to be more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+        #[must_use]
+        pub fn fair(permits: usize) -> Semaphore {
+            assert!(permits <= Semaphore::MAX_PERMITS, "a semaphore holds at most usize::MAX >> 3 permits");
+            Semaphore { word: AtomicUsize::new(permits * ONE), queue: WaitQueue::fair() }
+        }
+    }
+
+    /// How many permits are free. Another may take them before you look twice.
+    pub fn available_permits(&self) -> usize {
+        // Ordering: Acquire pairs with the addition in `put`, so that a count of all permits says that all is done.
+        self.word.load(AcquireOrdering) / ONE
+    }
+
+    /// Adds `n` permits, for good.
+    ///
+    /// # Panics
+    /// When there would be more than [`MAX_PERMITS`](Self::MAX_PERMITS); nothing is added then.
+    pub fn add_permits(&self, n: usize) {
+        self.put(n);
+    }
+
+    /// The same as [`add_permits`](Self::add_permits).
+    ///
+    /// # Panics
+    /// As there.
+    pub fn add(&self, n: usize) {
+        self.put(n);
+    }
+
+    /// Takes away up to `n` free permits, for good, and says how many it found.
+    pub fn forget_permits(&self, n: usize) -> usize {
+        let mut word = self.word.load(Relaxed);
+        loop {
+            let taken = n.min(word / ONE);
+            // Ordering: Acquire, as in `take`: whoever takes the permits sees what was done with them.
+            match self.word.compare_exchange_weak(word, word - taken * ONE, AcquireOrdering, Relaxed) {
+                Ok(_) => return taken,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Gives out no more permits: those who wait are told so, and those who come later too.
+    ///
+    /// Permits that are out stay valid and may be given back.
+    pub fn close(&self) {
+        // Ordering: AcqRel pairs with the loads in `take` and `is_closed`: whoever learns of the end also sees what
+        // was done before it. Waiters learn it under the queue's lock.
+        self.word.fetch_or(CLOSED, AcqRel);
+        self.queue.close(CLOSED);
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub fn is_closed(&self) -> bool {
+        // Ordering: Acquire pairs with `close`.
+        self.word.load(AcquireOrdering) & CLOSED != 0
+    }
+
+    /// Takes `n` permits, if so many are free. An error: the semaphore is closed, whatever is free.
+    fn take(&self, n: usize) -> Option<Result<(), AcquireError>> {
+        // Ordering: Acquire, here and at the exchange: pairs with the addition in `put`, so that what was done under
+        // the permits is visible, and with `close`. Taking publishes nothing; `put` is a read-modify-write, so an
+        // exchange that comes between two of them does not break the chain from one holder to the next.
+        let mut word = self.word.load(AcquireOrdering);
+        loop {
+            if word & CLOSED != 0 {
+                return Some(Err(AcquireError(())));
+            }
+            if word / ONE < n {
+                return None;
+            }
+            match self.word.compare_exchange_weak(word, word - n * ONE, AcquireOrdering, AcquireOrdering) {
+                Ok(_) => return Some(Ok(())),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    fn free(&self) -> usize {
+        // Ordering: Relaxed: only the count is of interest, and the queue orders this load by its fence.
+        self.word.load(Relaxed) / ONE
+    }
+
+    fn put(&self, n: usize) {
+        if n == 0 {
+            return;
+        }
+        assert!(n <= Self::MAX_PERMITS, "a semaphore holds at most usize::MAX >> 3 permits");
+        // Ordering: SeqCst: Release pairs with the exchange in `take`; the rest is the releaser's half of the
+        // handshake with `WaitQueue`.
+        let before = self.word.fetch_add(n * ONE, SeqCst);
+        if before / ONE > Self::MAX_PERMITS - n {
+            // Ordering: Relaxed: this takes back what nobody may rely on.
+            self.word.fetch_sub(n * ONE, Relaxed);
+            panic!("a semaphore holds at most usize::MAX >> 3 permits");
+        }
+        self.queue.release(|| self.free());
+    }
+
+    fn try_take(&self, n: u32) -> Result<(), TryAcquireError> {
+        match self.queue.try_claim(|| self.take(n as usize)) {
+            Some(Ok(())) => {
+                probe::spend();
+                Ok(())
+            }
+            Some(Err(AcquireError(()))) => Err(TryAcquireError::Closed),
+            None if self.is_closed() => Err(TryAcquireError::Closed),
+            None => Err(TryAcquireError::NoPermits),
+        }
+    }
+
+    fn take_blocking(&self, n: u32, deadline: Option<Instant>) -> Result<(), AcquireTimeoutError> {
+        let n = n as usize;
+        match Waiter::claim_blocking(&self.queue, n, || self.free(), || self.take(n), deadline) {
+            Some(Outcome::Taken(Ok(()))) => Ok(()),
+            Some(Outcome::Taken(Err(AcquireError(()))) | Outcome::Told(_)) => {
+                Err(AcquireTimeoutError::Closed)
+            }
+            None => Err(AcquireTimeoutError::Timeout),
+        }
+    }
+
+    /// Waits for a permit.
+    ///
+    /// # Errors
+    /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
+    ///
+    /// # Cancel safety
+    /// **Loses its place in line.** No permit is lost.
+    #[track_caller]
+    pub fn acquire(&self) -> Acquire<'_> {
+        self.acquire_many(1)
+    }
+
+    /// Waits for `n` permits, and takes them together.
+    ///
+    /// With `n == 0` it is ready at once, unless the semaphore is closed.
+    ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Semaphore;
+    /// # futures_lite::future::block_on(async {
+    /// let memory = Semaphore::new(64);
+    /// let mut block = memory.acquire_many(48).await.unwrap();
+    /// assert!(memory.try_acquire_many(32).is_err());
+    /// drop(block.split(16));
+    /// assert!(memory.try_acquire_many(32).is_ok());
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
+    ///
+    /// # Cancel safety
+    /// **Loses its place in line.** No permit is lost.
+    #[track_caller]
+    pub fn acquire_many(&self, n: u32) -> Acquire<'_> {
+        Acquire { inner: Claim::new(self, n) }
+    }
+
+    /// Waits for a permit that keeps the semaphore alive, and may be sent to where it is given back.
+    ///
+    /// # Errors
+    /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
+    ///
+    /// # Cancel safety
+    /// **Loses its place in line.** No permit is lost.
+    #[track_caller]
+    pub fn acquire_owned(self: Arc<Self>) -> AcquireOwned {
+        self.acquire_many_owned(1)
+    }
+
+    /// Waits for `n` permits that keep the semaphore alive.
+    ///
+    /// # Errors
+    /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
+    ///
+    /// # Cancel safety
+    /// **Loses its place in line.** No permit is lost.
+    #[track_caller]
+    pub fn acquire_many_owned(self: Arc<Self>, n: u32) -> AcquireOwned {
+        AcquireOwned { inner: Claim::new(self, n) }
+    }
+
+    /// Takes a permit if one is free.
+    ///
+    /// # Errors
+    /// [`TryAcquireError`] says whether there was none, or never will be.
+    pub fn try_acquire(&self) -> Result<SemaphorePermit<'_>, TryAcquireError> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes `n` permits if so many are free.
+    ///
+    /// # Errors
+    /// [`TryAcquireError`] says whether there were too few, or never will be enough.
+    pub fn try_acquire_many(&self, n: u32) -> Result<SemaphorePermit<'_>, TryAcquireError> {
+        self.try_take(n)?;
+        Ok(SemaphorePermit { semaphore: self, permits: n as usize })
+    }
+
+    /// [`try_acquire`](Self::try_acquire), for a permit that keeps the semaphore alive.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_acquire_owned(self: Arc<Self>) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+        self.try_acquire_many_owned(1)
+    }
+
+    /// [`try_acquire_many`](Self::try_acquire_many), for permits that keep the semaphore alive.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_acquire_many_owned(self: Arc<Self>, n: u32) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+        self.try_take(n)?;
+        Ok(OwnedSemaphorePermit { semaphore: self, permits: n as usize })
+    }
+
+    /// Blocks this thread until a permit is free. Tasks that hold permits need not be disturbed by that.
+    ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Semaphore;
+    /// let semaphore = Semaphore::new(0);
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| semaphore.acquire_blocking().unwrap().forget());
+    ///     semaphore.add_permits(1);
+    /// });
+    /// assert_eq!(semaphore.available_permits(), 0);
+    /// ```
+    ///
+    /// # Errors
+    /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
+    #[doc(alias = "blocking_acquire")]
+    pub fn acquire_blocking(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.acquire_many_blocking(1)
+    }
+
+    /// Blocks this thread until `n` permits are free.
+    ///
+    /// # Errors
+    /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
+    #[doc(alias = "blocking_acquire_many")]
+    pub fn acquire_many_blocking(&self, n: u32) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.take_blocking(n, None).map_err(|_| AcquireError(()))?;
+        Ok(SemaphorePermit { semaphore: self, permits: n as usize })
+    }
+
+    /// [`acquire_blocking`](Self::acquire_blocking), for a permit that keeps the semaphore alive.
+    ///
+    /// # Errors
+    /// As there.
+    #[doc(alias = "blocking_acquire_owned")]
+    pub fn acquire_owned_blocking(self: Arc<Self>) -> Result<OwnedSemaphorePermit, AcquireError> {
+        self.acquire_many_owned_blocking(1)
+    }
+
+    /// [`acquire_many_blocking`](Self::acquire_many_blocking), for permits that keep the semaphore alive.
+    ///
+    /// # Errors
+    /// As there.
+    #[doc(alias = "blocking_acquire_many_owned")]
+    pub fn acquire_many_owned_blocking(
+        self: Arc<Self>,
+        n: u32,
+    ) -> Result<OwnedSemaphorePermit, AcquireError> {
+        self.take_blocking(n, None).map_err(|_| AcquireError(()))?;
+        Ok(OwnedSemaphorePermit { semaphore: self, permits: n as usize })
+    }
+
+    /// Blocks this thread until a permit is free, but no longer than `timeout`.
+    ///
+    /// `Duration::MAX` means for ever. A task bounds [`acquire`](Self::acquire) with its runtime's timeout instead.
+    ///
+    /// # Errors
+    /// [`AcquireTimeoutError`] says whether the time was up or the semaphore was closed.
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.acquire_many_timeout(1, timeout)
+    }
+
+    /// Blocks this thread until `n` permits are free, but no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`AcquireTimeoutError`] says whether the time was up or the semaphore was closed.
+    pub fn acquire_many_timeout(
+        &self,
+        n: u32,
+        timeout: Duration,
+    ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.take_blocking(n, deadline_after(timeout))?;
+        Ok(SemaphorePermit { semaphore: self, permits: n as usize })
+    }
+
+    /// [`acquire_many_timeout`](Self::acquire_many_timeout), for permits that keep the semaphore alive.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn acquire_many_owned_timeout(
+        self: Arc<Self>,
+        n: u32,
+        timeout: Duration,
+    ) -> Result<OwnedSemaphorePermit, AcquireTimeoutError> {
+        self.take_blocking(n, deadline_after(timeout))?;
+        Ok(OwnedSemaphorePermit { semaphore: self, permits: n as usize })
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore")
+            .field("permits", &self.available_permits())
+            .field("closed", &self.is_closed())
+            .field("waiting", &self.queue.waiters())
+            .finish()
+    }
+}
+
+pin_project! {
+    /// What both futures do; `S` is how they hold the semaphore.
+    struct Claim<S> {
+        // None once permits were given out, which hold it now.
+        semaphore: Option<S>,
+        permits: u32,
+        location: &'static Location<'static>,
+        #[pin]
+        waiter: Waiter,
+        #[pin]
+        _pinned: PhantomPinned,
+    }
+}
+
+impl<S: Deref<Target = Semaphore>> Claim<S> {
+    #[track_caller]
+    fn new(semaphore: S, permits: u32) -> Claim<S> {
+        Claim {
+            semaphore: Some(semaphore),
+            permits,
+            location: Location::caller(),
+            waiter: Waiter::new(),
+            _pinned: PhantomPinned,
+        }
+    }
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(S, usize), AcquireError>> {
+        let this = self.project();
+        let n = *this.permits as usize;
+        let semaphore: &Semaphore = this.semaphore.as_ref().expect("polled after it was ready");
+        // One that waits has ended a poll, so its budget is fresh, and it must not miss its turn.
+        if !this.waiter.is_waiting() {
+            ready!(probe::poll_budget(cx));
+        }
+        let (free, take) = (|| semaphore.free(), || semaphore.take(n));
+        match this.waiter.poll_claim(&semaphore.queue, n, free, take, cx) {
+            Poll::Ready(Outcome::Taken(Ok(()))) => {
+                probe::spend();
+                Poll::Ready(Ok((this.semaphore.take().expect("looked at above"), n)))
+            }
+            Poll::Ready(_) => Poll::Ready(Err(AcquireError(()))),
+            Poll::Pending => {
+                probe::waiting(Wait::Semaphore, (&raw const *semaphore).cast(), Some(this.location));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<S> fmt::Debug for Claim<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire").field("permits", &self.permits).field("waiter", &self.waiter).finish()
+    }
+}
+
+pin_project! {
+    /// The future of [`Semaphore::acquire`] and [`Semaphore::acquire_many`].
+    ///
+    /// # Panics
+    /// When it is polled after it was ready.
+    ///
+    /// # Cancel safety
+    /// **Loses its place in line.** No permit is lost.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless they are awaited"]
+    pub struct Acquire<'a> {
+        #[pin]
+        inner: Claim<&'a Semaphore>,
+    }
+}
+
+impl<'a> Future for Acquire<'a> {
+    type Output = Result<SemaphorePermit<'a>, AcquireError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let taken = ready!(self.project().inner.poll(cx));
+        Poll::Ready(taken.map(|(semaphore, permits)| SemaphorePermit { semaphore, permits }))
+    }
+}
+
+pin_project! {
+    /// The future of [`Semaphore::acquire_owned`] and [`Semaphore::acquire_many_owned`].
+    ///
+    /// # Panics
+    /// When it is polled after it was ready.
+    ///
+    /// # Cancel safety
+    /// **Loses its place in line.** No permit is lost.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless they are awaited"]
+    pub struct AcquireOwned {
+        #[pin]
+        inner: Claim<Arc<Semaphore>>,
+    }
+}
+
+impl Future for AcquireOwned {
+    type Output = Result<OwnedSemaphorePermit, AcquireError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let taken = ready!(self.project().inner.poll(cx));
+        Poll::Ready(taken.map(|(semaphore, permits)| OwnedSemaphorePermit { semaphore, permits }))
+    }
+}
+
+/// Permits of a [`Semaphore`], given back when this is dropped.
+#[derive(Debug)]
+#[must_use = "dropping a permit gives it back at once"]
+pub struct SemaphorePermit<'a> {
+    semaphore: &'a Semaphore,
+    permits: usize,
+}
+
+/// Permits that keep their [`Semaphore`] alive, given back when this is dropped.
+#[derive(Debug)]
+#[must_use = "dropping a permit gives it back at once"]
+pub struct OwnedSemaphorePermit {
+    semaphore: Arc<Semaphore>,
+    permits: usize,
+}
+
+macro_rules! permit {
+    ($name:ident [$($life:lifetime)?], $semaphore:ty, $is_same:expr, $copy:expr) => {
+        impl $(<$life>)? $name$(<$life>)? {
+            /// Does not give the permits back: the semaphore has so many less from now on.
+            pub fn forget(mut self) {
+                self.permits = 0;
+            }
+
+            /// Adds the permits of `other` to this one.
+            ///
+            /// # Panics
+            /// When they are permits of another semaphore.
+            #[track_caller]
+            pub fn merge(&mut self, mut other: Self) {
+                assert!($is_same(&self.semaphore, &other.semaphore), "merging permits of two semaphores");
+                self.permits += mem::take(&mut other.permits);
+            }
+
+            /// Splits off `n` permits; `None` when there are fewer.
+            pub fn split(&mut self, n: usize) -> Option<Self> {
+                self.permits = self.permits.checked_sub(n)?;
+                Some(Self { semaphore: $copy(&self.semaphore), permits: n })
+            }
+
+            /// The semaphore that the permits belong to.
+            pub fn semaphore(&self) -> &$semaphore {
+                &self.semaphore
+            }
+
+            /// How many permits this stands for.
+            pub fn num_permits(&self) -> usize {
+                self.permits
+            }
+        }
+
+        impl$(<$life>)? Drop for $name$(<$life>)? {
+            fn drop(&mut self) {
+                self.semaphore.put(self.permits);
+            }
+        }
+    };
+}
+
+permit!(
+    SemaphorePermit['a],
+    Semaphore,
+    |a: &&Semaphore, b: &&Semaphore| std::ptr::eq(*a, *b),
+    |s: &&'a Semaphore| *s
+);
+permit!(OwnedSemaphorePermit[], Arc<Semaphore>, Arc::ptr_eq, Arc::clone);
+
+/// The semaphore is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AcquireError(());
+
+impl fmt::Display for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the semaphore is closed and gives out no more permits")
+    }
+}
+
+impl std::error::Error for AcquireError {}
+
+/// Why [`Semaphore::try_acquire`] took nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TryAcquireError {
+    /// The semaphore is closed.
+    Closed,
+    /// There are too few free permits, or others were overtaken too often and come first.
+    NoPermits,
+}
+
+impl fmt::Display for TryAcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TryAcquireError::Closed => "the semaphore is closed and gives out no more permits",
+            TryAcquireError::NoPermits => "the semaphore has not enough free permits",
+        })
+    }
+}
+
+impl std::error::Error for TryAcquireError {}
+
+/// Why [`Semaphore::acquire_timeout`] took nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AcquireTimeoutError {
+    /// The semaphore is closed.
+    Closed,
+    /// The time was up before enough permits were free.
+    Timeout,
+}
+
+impl fmt::Display for AcquireTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AcquireTimeoutError::Closed => "the semaphore is closed and gives out no more permits",
+            AcquireTimeoutError::Timeout => "the semaphore had not enough free permits in time",
+        })
+    }
+}
+
+impl std::error::Error for AcquireTimeoutError {}

@@ -1,0 +1,549 @@
+//! Layer 1, wait queue. Who waits, in which order, and how far each of them has come.
+//!
+//! Owns the doubly linked list of entries, their states and the counts over them. The entries lie in the waiting
+//! futures themselves, or on the stacks of blocked threads, as in tokio's and maitake's wait queues, so that a
+//! wait allocates nothing. Knows nothing of the primitive: how many units are free is told to it. Called by
+//! `wait_queue` alone, always under the lock round the [`List`].
+//!
+//! **The Link Invariant**: a [`Link`] is only used with the one list that its entry belongs to, while that list
+//! is locked, and before its entry is moved or freed. [`Link::new`] asks its caller to promise that; a linked
+//! entry is unlinked by its owner, under the lock, before it goes.
+
+use std::marker::PhantomPinned;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::Waker;
+
+use crate::probe::TaskRef;
+use crate::shim::{UnsafeCell, thread};
+use crate::wake_batch::{Wake, WakeBatch};
+
+/// How often a waiter may find that another was quicker before newcomers have to queue behind it.
+#[cfg(not(filch_loom))]
+pub(super) const OVERTAKEN_MAX: u8 = 16;
+#[cfg(filch_loom)]
+pub(super) const OVERTAKEN_MAX: u8 = 2;
+
+/// How far an entry has come.
+///
+/// | state   | linked? | its waker            | goes on to                                                      |
+/// |---------|---------|----------------------|-----------------------------------------------------------------|
+/// | Idle    | no      | none                 | Waiting (first poll)                                            |
+/// | Waiting | yes     | here                 | Woken, Told, or Idle when it is dropped or barges               |
+/// | Woken   | yes     | called               | Idle (claimed, dropped), Waiting (in vain), Absent (did not come)|
+/// | Absent  | yes     | called               | Idle, or Waiting when its task comes after all                  |
+/// | Told    | no      | called               | Idle (its owner has seen the message)                           |
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// Waits for nothing.
+    Idle,
+    /// In line. Nobody has called its waker since it was registered.
+    Waiting,
+    /// In line, and invited to take its units. They lie where everybody can take them, unless the gate is shut.
+    Woken,
+    /// In line, and has not made use of an invitation. Its task owes it a poll, so nobody waits for it.
+    Absent,
+    /// Out of line. `word` is the message.
+    Told,
+}
+
+/// Whom an entry stands for.
+#[derive(Debug)]
+pub(super) struct Party {
+    /// The task's id, `0` when not known.
+    pub(super) id: u64,
+    /// Only for entries that want units: those whose invitation passes on at the end of a poll.
+    pub(super) task: Option<TaskRef>,
+    signal: Signal,
+}
+
+#[derive(Debug)]
+enum Signal {
+    Armed(Wake),
+    /// The waker is gone; these two words say whether another one wakes the same task.
+    Sent(Option<Identity>),
+}
+
+/// The two words that `Waker::will_wake` compares.
+type Identity = (*const (), *const std::task::RawWakerVTable);
+
+/// Who is asking: what a [`Party`] is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller<'a> {
+    pub(super) id: u64,
+    /// None: a thread that will park.
+    pub(super) waker: Option<&'a Waker>,
+}
+
+impl Caller<'_> {
+    /// Clones the waker: not to be called under a lock.
+    pub(super) fn party(&self, settles: bool) -> Party {
+        let wake = match self.waker {
+            Some(waker) => Wake::Task(waker.clone()),
+            None => Wake::Thread(thread::current()),
+        };
+        // A thread that parks inside a poll does not end it, so there is nothing to settle for it.
+        let task = if settles && self.waker.is_some() { TaskRef::current() } else { None };
+        Party { id: self.id, task, signal: Signal::Armed(wake) }
+    }
+
+    fn is_same_task(&self, party: &Party) -> bool {
+        if self.id != 0 || party.id != 0 {
+            return self.id == party.id;
+        }
+        match (&party.signal, self.waker) {
+            (Signal::Armed(Wake::Task(theirs)), Some(mine)) => theirs.will_wake(mine),
+            (Signal::Sent(Some(theirs)), Some(mine)) => *theirs == identity(mine),
+            _ => false,
+        }
+    }
+
+    fn is_armed_in(&self, party: &Party) -> bool {
+        match (&party.signal, self.waker) {
+            (Signal::Armed(Wake::Task(theirs)), Some(mine)) => party.id == self.id && theirs.will_wake(mine),
+            (Signal::Armed(Wake::Thread(_)), None) => true,
+            _ => false,
+        }
+    }
+}
+
+fn identity(waker: &Waker) -> Identity {
+    (waker.data(), waker.vtable())
+}
+
+/// One waiter, as the list sees it. Every field is guarded by the lock round the list.
+#[derive(Debug)]
+pub(super) struct Entry {
+    prev: Option<Link>,
+    next: Option<Link>,
+    state: State,
+    /// How often it was overtaken since it came.
+    overtaken: u8,
+    /// Whether it wants units, rather than to be told something.
+    units: bool,
+    /// The number of units it wants, or the caller's own word; once told, the message.
+    word: usize,
+    /// Moves up with each entry that is linked.
+    ticket: u64,
+    /// The phase of its task when it was invited.
+    phase: u32,
+    party: Option<Party>,
+}
+
+/// The place of an entry in its owner. Pinned there as soon as it is linked.
+#[derive(Debug)]
+pub(super) struct Slot {
+    entry: UnsafeCell<Entry>,
+    _pinned: PhantomPinned,
+}
+
+impl Slot {
+    pub(super) fn new() -> Slot {
+        let entry = Entry {
+            prev: None,
+            next: None,
+            state: State::Idle,
+            overtaken: 0,
+            units: false,
+            word: 0,
+            ticket: 0,
+            phase: 0,
+            party: None,
+        };
+        Slot { entry: UnsafeCell::new(entry), _pinned: PhantomPinned }
+    }
+}
+
+/// The address of an entry: see the Link Invariant at the head of this file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Link(NonNull<Slot>);
+
+impl Link {
+    /// # Safety
+    /// The caller keeps the Link Invariant: `slot` stays pinned, is given to methods of one and the same list
+    /// only, and is unlinked before it goes.
+    pub(super) unsafe fn new(slot: Pin<&Slot>) -> Link {
+        Link(NonNull::from(slot.get_ref()))
+    }
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct List {
+    head: Option<Link>,
+    tail: Option<Link>,
+    /// Linked entries.
+    len: usize,
+    /// Of these, the ones that are Waiting or Woken.
+    present: usize,
+    /// Of these, the ones that are Woken.
+    woken: usize,
+    /// Present ones that were overtaken as often as may be.
+    starved: usize,
+    next_ticket: u64,
+    /// Newcomers always queue behind whoever is present.
+    fair: bool,
+    /// The message for those who come too late.
+    pub(super) closed: Option<usize>,
+}
+
+// SAFETY: the list owns, by the Link Invariant, the entries that its links lead to while it is locked; they hold
+// wakers, thread handles and counted task references, all of which may be used on any thread.
+unsafe impl Send for List {}
+
+impl List {
+    pub(super) fn new(fair: bool) -> List {
+        List {
+            head: None,
+            tail: None,
+            len: 0,
+            present: 0,
+            woken: 0,
+            starved: 0,
+            next_ticket: 0,
+            fair,
+            closed: None,
+        }
+    }
+
+    /// The one way to an entry. `f` cannot reach the list, so no second reference to the entry can come about.
+    fn entry<R>(&mut self, link: Link, f: impl FnOnce(&mut Entry) -> R) -> R {
+        // SAFETY: by the Link Invariant the slot is there, and having `&mut self` means that the lock is held, so
+        // nobody else looks at the entry.
+        unsafe { link.0.as_ref().entry.with_mut(|entry| f(&mut *entry)) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The ticket that the next entry will get: those who wait now have smaller ones.
+    pub(super) fn next_ticket(&self) -> u64 {
+        self.next_ticket
+    }
+
+    pub(super) fn is_anyone_woken(&self) -> bool {
+        self.woken != 0
+    }
+
+    /// Whether newcomers must queue, and those in line must wait for their turn.
+    pub(super) fn is_gate_shut(&self) -> bool {
+        self.starved != 0 || (self.fair && self.present != 0)
+    }
+
+    pub(super) fn state(&mut self, link: Link) -> State {
+        self.entry(link, |entry| entry.state)
+    }
+
+    /// Changes the state of an entry and keeps the counts.
+    fn set(&mut self, link: Link, state: State) {
+        let (before, starved) =
+            self.entry(link, |entry| (std::mem::replace(&mut entry.state, state), entry.is_starved()));
+        for (state, add) in [(before, false), (state, true)] {
+            let step = |count: &mut usize, counts: bool| match (counts, add) {
+                (true, true) => *count += 1,
+                (true, false) => *count -= 1,
+                _ => {}
+            };
+            let present = matches!(state, State::Waiting | State::Woken);
+            step(&mut self.len, present || state == State::Absent);
+            step(&mut self.present, present);
+            step(&mut self.woken, state == State::Woken);
+            step(&mut self.starved, present && starved);
+        }
+    }
+
+    /// Notes that units came free and a present entry did not get them.
+    pub(super) fn overtake(&mut self, link: Link) {
+        let starves = self.entry(link, |entry| {
+            let before = entry.is_starved();
+            entry.overtaken = entry.overtaken.saturating_add(1);
+            !before && entry.is_starved()
+        });
+        self.starved += usize::from(starves);
+    }
+
+    /// Puts an Idle entry at the end of the line.
+    pub(super) fn push_back(&mut self, link: Link, units: bool, word: usize) {
+        let (tail, ticket) = (self.tail.replace(link), self.next_ticket);
+        self.next_ticket += 1;
+        self.entry(link, |entry| {
+            debug_assert_eq!(entry.state, State::Idle);
+            entry.prev = tail;
+            entry.next = None;
+            entry.overtaken = 0;
+            entry.units = units;
+            entry.word = word;
+            entry.ticket = ticket;
+        });
+        match tail {
+            Some(tail) => self.entry(tail, |entry| entry.next = Some(link)),
+            None => self.head = Some(link),
+        }
+        self.set(link, State::Waiting);
+    }
+
+    /// Takes an entry out of line, if it is in line; `state` is Idle or Told.
+    pub(super) fn unlink(&mut self, link: Link, state: State) {
+        let before = self.state(link);
+        self.set(link, state);
+        if matches!(before, State::Idle | State::Told) {
+            return;
+        }
+        let (prev, next) = self.entry(link, |entry| (entry.prev.take(), entry.next.take()));
+        match prev {
+            Some(prev) => self.entry(prev, |entry| entry.next = next),
+            None => self.head = next,
+        }
+        match next {
+            Some(next) => self.entry(next, |entry| entry.prev = prev),
+            None => self.tail = prev,
+        }
+    }
+
+    /// Puts an entry that is in line, whatever its state, back to Waiting.
+    pub(super) fn wait_on(&mut self, link: Link) {
+        self.set(link, State::Waiting);
+    }
+
+    /// Nobody waits for this entry any longer, until its task comes.
+    pub(super) fn mark_absent(&mut self, link: Link) {
+        self.set(link, State::Absent);
+    }
+
+    /// The message of an entry that was told.
+    pub(super) fn message(&mut self, link: Link) -> usize {
+        self.entry(link, |entry| entry.word)
+    }
+
+    /// Whether the entry would wake `caller`, as it stands.
+    pub(super) fn is_armed(&mut self, link: Link, caller: Caller<'_>) -> bool {
+        self.entry(link, |entry| entry.party.as_ref().is_some_and(|party| caller.is_armed_in(party)))
+    }
+
+    /// Replaces the party of an entry. The old one must be dropped after the lock.
+    pub(super) fn replace_party(&mut self, link: Link, party: Option<Party>) -> Option<Party> {
+        self.entry(link, |entry| std::mem::replace(&mut entry.party, party))
+    }
+
+    /// The waker of an entry, which leaves its identity behind.
+    fn take_wake(&mut self, link: Link) -> Option<Wake> {
+        self.entry(link, |entry| {
+            let party = entry.party.as_mut()?;
+            let identity = match &party.signal {
+                Signal::Armed(Wake::Task(waker)) => Some(identity(waker)),
+                Signal::Armed(Wake::Thread(_)) => None,
+                Signal::Sent(_) => return None,
+            };
+            match std::mem::replace(&mut party.signal, Signal::Sent(identity)) {
+                Signal::Armed(wake) => Some(wake),
+                Signal::Sent(_) => None,
+            }
+        })
+    }
+
+    /// The first entry after `link`, or the first of all, whose state is one of the two.
+    fn find(&mut self, after: Option<Link>, either: State, or: State) -> Option<Link> {
+        let mut cursor = match after {
+            Some(link) => self.entry(link, |entry| entry.next),
+            None => self.head,
+        };
+        while let Some(link) = cursor {
+            let (state, next) = self.entry(link, |entry| (entry.state, entry.next));
+            if state == either || state == or {
+                return Some(link);
+            }
+            cursor = next;
+        }
+        None
+    }
+
+    fn first_present(&mut self) -> Option<Link> {
+        if self.present == 0 { None } else { self.find(None, State::Waiting, State::Woken) }
+    }
+
+    /// An invited entry of the task that asks, other than `me`.
+    pub(super) fn sibling(&mut self, me: Option<Link>, caller: Caller<'_>) -> Option<Link> {
+        let mut cursor = None;
+        for _ in 0..self.woken {
+            let link = self.find(cursor, State::Woken, State::Woken)?;
+            let same =
+                |entry: &mut Entry| entry.party.as_ref().is_some_and(|party| caller.is_same_task(party));
+            if me != Some(link) && self.entry(link, same) {
+                return Some(link);
+            }
+            cursor = Some(link);
+        }
+        None
+    }
+
+    /// Invites an entry; `me`, if it is that one, is running and needs no waker.
+    ///
+    /// `publish` leaves word in the header of the entry's task that there is an invitation to settle; when that
+    /// fails, nobody relies on the entry: it is absent from the start, and the next one is invited as well.
+    fn invite(
+        &mut self,
+        link: Link,
+        me: Option<Link>,
+        publish: &mut impl FnMut(&TaskRef) -> bool,
+        batch: &mut WakeBatch,
+    ) -> bool {
+        self.set(link, State::Woken);
+        if me == Some(link) {
+            return true;
+        }
+        let settled =
+            self.entry(link, |entry| match entry.party.as_ref().and_then(|party| party.task.as_ref()) {
+                Some(task) => {
+                    entry.phase = task.phase();
+                    publish(task)
+                }
+                None => true,
+            });
+        if !settled {
+            self.set(link, State::Absent);
+        }
+        let wake = self.take_wake(link);
+        batch.push(wake);
+        settled
+    }
+
+    /// Invites, from the head of the line, all whose units are `free` together. True: the batch was too small.
+    ///
+    /// Those who were invited before and have not come yet count as served, those who are absent do not count.
+    /// The first one that needs more than is left ends the pass: a small request does not overtake a big one here.
+    pub(super) fn pass(
+        &mut self,
+        free: usize,
+        released: bool,
+        me: Option<Link>,
+        publish: &mut impl FnMut(&TaskRef) -> bool,
+        batch: &mut WakeBatch,
+    ) -> bool {
+        let (mut left, mut seen, mut cursor) = (free, 0, None);
+        while seen < self.present {
+            let Some(link) = self.find(cursor, State::Waiting, State::Woken) else { break };
+            let (state, need) = self.entry(link, |entry| (entry.state, entry.word));
+            if need > left {
+                if released && seen == 0 && state == State::Waiting {
+                    self.overtake(link);
+                }
+                break;
+            }
+            cursor = Some(link);
+            seen += 1;
+            if state == State::Woken {
+                left -= need;
+                continue;
+            }
+            if batch.is_full() {
+                return true;
+            }
+            if self.invite(link, me, publish, batch) {
+                left -= need;
+            } else {
+                seen -= 1;
+            }
+        }
+        false
+    }
+
+    /// Invites the first entry that waits, whether or not there is anything for it. False: there is none.
+    pub(super) fn pass_on(
+        &mut self,
+        publish: &mut impl FnMut(&TaskRef) -> bool,
+        batch: &mut WakeBatch,
+    ) -> bool {
+        while !batch.is_full() {
+            let Some(link) = self.find(None, State::Waiting, State::Waiting) else { return false };
+            if self.invite(link, None, publish, batch) {
+                return true;
+            }
+        }
+        true
+    }
+
+    /// Takes an entry out of line for good. True: [`pass_on`](Self::pass_on) what it might have taken.
+    #[must_use]
+    pub(super) fn leave(&mut self, link: Link) -> bool {
+        let (state, units, need) = self.entry(link, |entry| (entry.state, entry.units, entry.word));
+        let first = state == State::Waiting && units && self.first_present() == Some(link);
+        if state != State::Told {
+            self.unlink(link, State::Idle);
+        }
+        match state {
+            State::Woken => true,
+            // It was first and did not fit. The next one may, if it wants less.
+            State::Waiting if first => match self.first_present() {
+                Some(next) => self.entry(next, |entry| entry.state == State::Waiting && entry.word < need),
+                None => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Marks as absent the invited entries of the task whose poll has just ended, at `phase`, and counts them.
+    /// Those who were invited during that poll, or since, are left alone unless `all`; the flag says if any were.
+    pub(super) fn settle(
+        &mut self,
+        is_task: impl Fn(&TaskRef) -> bool,
+        phase: u32,
+        all: bool,
+    ) -> (usize, bool) {
+        let (mut absent, mut fresh, mut cursor) = (0, false, None);
+        for _ in 0..self.woken {
+            let Some(link) = self.find(cursor, State::Woken, State::Woken) else { break };
+            cursor = Some(link);
+            let (mine, age) = self.entry(link, |entry| {
+                let task = entry.party.as_ref().and_then(|party| party.task.as_ref());
+                (task.is_some_and(&is_task), phase.wrapping_sub(entry.phase))
+            });
+            if mine && (all || (2..u32::MAX / 2).contains(&age)) {
+                self.set(link, State::Absent);
+                absent += 1;
+            } else {
+                fresh |= mine;
+            }
+        }
+        (absent, fresh)
+    }
+
+    /// Takes out of line, and tells, the first entry for which `choose` holds of (ticket, word); the batch has room.
+    pub(super) fn tell_first(
+        &mut self,
+        message: usize,
+        choose: impl Fn(u64, usize) -> bool,
+        batch: &mut WakeBatch,
+    ) -> bool {
+        let mut cursor = self.head;
+        while let Some(link) = cursor {
+            let (next, chosen) = self.entry(link, |entry| (entry.next, choose(entry.ticket, entry.word)));
+            if chosen {
+                self.tell(link, message, batch);
+                return true;
+            }
+            cursor = next;
+        }
+        false
+    }
+
+    /// Takes the youngest entry out of line and tells it.
+    pub(super) fn tell_last(&mut self, message: usize, batch: &mut WakeBatch) -> bool {
+        let Some(link) = self.tail else { return false };
+        self.tell(link, message, batch);
+        true
+    }
+
+    fn tell(&mut self, link: Link, message: usize, batch: &mut WakeBatch) {
+        self.unlink(link, State::Told);
+        self.entry(link, |entry| entry.word = message);
+        let wake = self.take_wake(link);
+        batch.push(wake);
+    }
+}
+
+impl Entry {
+    fn is_starved(&self) -> bool {
+        self.overtaken >= OVERTAKEN_MAX
+    }
+}

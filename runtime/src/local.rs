@@ -1,0 +1,279 @@
+//! Layer 4. Tasks that are not `Send`: they stay on the thread that spawned them.
+//!
+//! Owns a queue of local tasks, run inside one future ([`LocalSet::run_until`]), in the order in which they
+//! became ready. Wakes come from any thread; polls and drops happen on the set's own. The single-threaded
+//! flavour has one around each root.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::pin;
+use std::sync::Weak;
+use std::task::{Poll, Waker};
+
+use filch_channels::probe;
+
+use crate::context;
+use crate::scheduler::shared::next_id;
+use crate::shim::{Arc, Mutex};
+use crate::task::{self, Birth, JoinHandle, PanicHook, Ran, Runnable, Schedule, TaskList};
+
+/// How many local tasks are run before the other tasks of the runtime have their turn.
+const POLLS_MAX: usize = 61;
+
+thread_local! {
+    /// The set that is being run on this thread.
+    static CURRENT: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+}
+
+/// A set of tasks that need not be `Send`.
+///
+/// They run while [`run_until`](Self::run_until) is polled, and are cancelled when the set is dropped. Not
+/// rescued from a thread that is stuck: they cannot leave it.
+///
+/// # Examples
+/// ```
+/// use std::rc::Rc;
+///
+/// filch::run(async {
+///     let local = filch::task::LocalSet::new();
+///     let sum = local.run_until(async {
+///         let shared = Rc::new(20);
+///         let other = shared.clone();
+///         let handle = filch::spawn_local(async move { *other + 1 });
+///         *shared + handle.await.unwrap()
+///     });
+///     assert_eq!(sum.await, 41);
+/// });
+/// ```
+pub struct LocalSet {
+    shared: Arc<Shared>,
+    _not_send: PhantomData<*const ()>,
+}
+
+/// Reached by wakers from any thread.
+struct Shared {
+    queue: Mutex<Queue>,
+    tasks: Mutex<TaskList>,
+    panic_hook: PanicHook,
+    me: Weak<Shared>,
+}
+
+#[derive(Default)]
+struct Queue {
+    ready: VecDeque<Runnable>,
+    /// Whoever polls the set.
+    waker: Option<Waker>,
+}
+
+// SAFETY: the drop of `LocalSet` does not return before all its tasks are done.
+unsafe impl Schedule for Shared {
+    fn schedule(&self, runnable: Runnable) {
+        // Once it is queued, the task may end, and the set with it: keep the set until we have told.
+        let keep = self.me.upgrade().expect("a set outlives its tasks");
+        let waker = {
+            let mut queue = keep.queue.lock();
+            queue.ready.push_back(runnable);
+            queue.waker.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn panic_hook(&self) -> PanicHook {
+        self.panic_hook.clone()
+    }
+}
+
+impl Shared {
+    fn pop(&self) -> Option<Runnable> {
+        self.queue.lock().ready.pop_front()
+    }
+
+    /// Runs some of what is ready. True: there is more.
+    fn run_some(&self) -> bool {
+        for _ in 0..POLLS_MAX {
+            let Some(runnable) = self.pop() else { return false };
+            match runnable.run() {
+                Ran::Idle => {}
+                Ran::Again(runnable) => self.queue.lock().ready.push_back(runnable),
+                Ran::Done(done) => {
+                    self.tasks.lock().remove(&done);
+                    done.release();
+                }
+            }
+        }
+        !self.queue.lock().ready.is_empty()
+    }
+
+    fn spawn<F>(
+        &self,
+        future: F,
+        name: Option<Box<str>>,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let birth = Birth { id: next_id(), parent: probe::current_id(), location, name, list: 0 };
+        // SAFETY: the set outlives its tasks, and runs and cancels them on its own thread, which is this one.
+        let (runnable, handle) = unsafe { task::new(future, self, birth) };
+        let taken = self.tasks.lock().push(&runnable);
+        if taken {
+            self.schedule(runnable);
+        } else {
+            runnable.cancel(None).release();
+        }
+        handle
+    }
+}
+
+impl Default for LocalSet {
+    fn default() -> LocalSet {
+        LocalSet::new()
+    }
+}
+
+impl LocalSet {
+    /// An empty set.
+    pub fn new() -> LocalSet {
+        let panic_hook = match context::scheduler() {
+            Ok(scheduler) => scheduler.panic_hook(),
+            Err(_) => Arc::new(|panic: &task::TaskPanic| eprintln!("filch: {panic} (nobody joined it)")),
+        };
+        let shared = Arc::new_cyclic(|me| Shared {
+            queue: Mutex::default(),
+            tasks: Mutex::new(TaskList::new()),
+            panic_hook,
+            me: me.clone(),
+        });
+        LocalSet { shared, _not_send: PhantomData }
+    }
+
+    /// Puts a task into the set, from outside of it. It runs when the set does.
+    #[track_caller]
+    pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.shared.spawn(future, None, Location::caller())
+    }
+
+    /// Runs `future`, and the set's tasks with it, until `future` is ready. The tasks that are left stay in
+    /// the set.
+    ///
+    /// # Cancel safety
+    /// **Strict.** The set can be run again.
+    pub async fn run_until<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| {
+            let _here = Here::enter(&self.shared);
+            self.shared.queue.lock().waker = Some(cx.waker().clone());
+            // Whom the wake was for is not known: the root is polled each time.
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
+            if self.shared.run_some() {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Runs the set until all its tasks are done.
+    pub async fn run_all(&self) {
+        std::future::poll_fn(|cx| {
+            let _here = Here::enter(&self.shared);
+            self.shared.queue.lock().waker = Some(cx.waker().clone());
+            if self.shared.run_some() {
+                cx.waker().wake_by_ref();
+            } else if self.shared.tasks.lock().len() == 0 {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Drop for LocalSet {
+    fn drop(&mut self) {
+        let _here = Here::enter(&self.shared);
+        let tasks = {
+            let mut list = self.shared.tasks.lock();
+            list.close();
+            list.tasks()
+        };
+        tasks.iter().for_each(task::Task::abort);
+        drop(tasks);
+        while self.shared.tasks.lock().len() > 0 {
+            match self.shared.pop() {
+                Some(runnable) => {
+                    let done = runnable.cancel(None);
+                    self.shared.tasks.lock().remove(&done);
+                    done.release();
+                }
+                // A waker on another thread has made the `Runnable` and is about to bring it.
+                None => crate::shim::thread::yield_now(),
+            }
+        }
+    }
+}
+
+/// Makes a set the current one of this thread.
+struct Here(Option<Arc<Shared>>);
+
+impl Here {
+    fn enter(shared: &Arc<Shared>) -> Here {
+        Here(CURRENT.replace(Some(shared.clone())))
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        let _ = CURRENT.try_with(|current| current.replace(self.0.take()));
+    }
+}
+
+/// Starts a task that need not be `Send`, on this thread: in the [`LocalSet`] that is being run, or in the
+/// single-threaded flavour, where it lives until the `block_on` that it was spawned in returns.
+///
+/// # Panics
+/// When there is neither.
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    spawn_local_named(future, None, Location::caller())
+}
+
+#[track_caller]
+pub(crate) fn spawn_local_named<F>(
+    future: F,
+    name: Option<Box<str>>,
+    location: &'static Location<'static>,
+) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let Some(shared) = CURRENT.with_borrow(Option::clone) else {
+        panic!(
+            "spawn_local outside of a LocalSet: call it inside `LocalSet::run_until`, or build the runtime with              `Builder::single_thread()`"
+        );
+    };
+    shared.spawn(future, name, location)
+}
+
+impl fmt::Debug for LocalSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalSet").field("tasks", &self.shared.tasks.lock().len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,225 @@
+//! Layer 2, scheduler. What a thread needs to work: queue, slot, timers' index, ticks. It can lose it; see
+//! `lease`.
+//!
+//! Owns the owner's end of one run queue and the rules of order: which task is next, and where a woken or
+//! spawned one goes. Called by `worker` on the thread that has the core, and through the lease from inside
+//! polls.
+#![forbid(unsafe_code)]
+
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::injector::Injector;
+use super::queue::LocalQueue;
+use crate::task::Runnable;
+use crate::util::rng::Rng;
+
+/// How many tasks in a row may come from the slot before the queue has its turn.
+const SLOT_POLLS_MAX: u8 = 3;
+/// How many polls at most between two looks at the injector, the timers and the reactor.
+const LOOK_INTERVAL_MAX: u32 = 61;
+/// How much time there should be between two such looks: with long polls, there are fewer polls between them.
+const LOOK_EVERY: Duration = Duration::from_micros(150);
+/// How often a root of `block_on` must have come back by itself before what it wakes is left to its own
+/// thread.
+const ROOT_TRUST_MIN: u32 = 16;
+/// How many ids a core takes at a time.
+pub(super) const ID_BLOCK: u64 = 256;
+
+/// What the caller of a push must do about other workers.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tell {
+    /// Nothing: this thread will run it next, or soon.
+    Nobody,
+    /// Wake one if none searches and not all are awake.
+    One,
+    /// Wake one though all may be awake: the root on this thread may block.
+    OneBeyond,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) index: usize,
+    pub(super) queue: LocalQueue<Runnable>,
+    /// The task woken last, to be run next. Not seen by thieves: it goes with the core when that is taken
+    /// away.
+    slot: Option<Runnable>,
+    slot_polls: u8,
+    /// First in, first out, without the slot: the single-threaded flavour, whose order people count on.
+    fifo: bool,
+    /// Wakes of a whole batch are under way: see `Worker::wake`.
+    pub(super) in_batch: bool,
+    /// The root of a `block_on` is being polled: what it wakes must not wait for it.
+    pub(super) in_root: bool,
+    pub(super) root_trust: u32,
+    pub(super) searching: bool,
+    tick: u32,
+    look_interval: u32,
+    looked: Instant,
+    pub(super) rng: Rng,
+    ids: std::ops::Range<u64>,
+    /// With a seed: everything that is ready, to choose from.
+    picker: Option<Vec<Runnable>>,
+    /// Scratch for what the driver collects.
+    pub(super) wakers: Vec<Waker>,
+}
+
+impl Core {
+    pub(super) fn new(index: usize, queue: LocalQueue<Runnable>, fifo: bool, seed: Option<u64>) -> Core {
+        Core {
+            index,
+            queue,
+            slot: None,
+            slot_polls: 0,
+            fifo,
+            in_batch: false,
+            in_root: false,
+            root_trust: 0,
+            searching: false,
+            tick: 0,
+            look_interval: LOOK_INTERVAL_MAX,
+            looked: Instant::now(),
+            rng: seed.map_or_else(Rng::from_entropy, Rng::new),
+            ids: 0..0,
+            picker: seed.map(|_| Vec::new()),
+            wakers: Vec::new(),
+        }
+    }
+
+    /// An id for a new task; `block` gets the start of a block of [`ID_BLOCK`] more.
+    #[inline]
+    pub(super) fn next_id(&mut self, block: impl FnOnce() -> u64) -> u64 {
+        self.ids.next().unwrap_or_else(|| {
+            let start = block();
+            self.ids = start + 1..start + ID_BLOCK;
+            start
+        })
+    }
+
+    /// Takes in a task that was woken on this thread.
+    #[inline]
+    pub(crate) fn push_woken(&mut self, runnable: Runnable, injector: &Injector<Runnable>) -> Tell {
+        if self.in_batch {
+            self.push_back(runnable, injector);
+            return Tell::Nobody;
+        }
+        if self.in_root {
+            self.push_back(runnable, injector);
+            let trusted = self.root_trust >= ROOT_TRUST_MIN && self.queue.len() == 1;
+            return if trusted { Tell::Nobody } else { Tell::OneBeyond };
+        }
+        if self.fifo {
+            self.push_back(runnable, injector);
+            return Tell::Nobody;
+        }
+        match self.slot.replace(runnable) {
+            Some(before) => {
+                self.push_back(before, injector);
+                Tell::One
+            }
+            None => Tell::Nobody,
+        }
+    }
+
+    /// Takes in a task that was spawned on this thread.
+    #[inline]
+    pub(crate) fn push_spawned(&mut self, runnable: Runnable, injector: &Injector<Runnable>) -> Tell {
+        self.push_back(runnable, injector);
+        if self.in_root {
+            return Tell::OneBeyond;
+        }
+        // A single task is left to this thread, which runs it right after the poll under way.
+        if self.queue.len() > 1 || self.slot.is_some() { Tell::One } else { Tell::Nobody }
+    }
+
+    /// Appends to the queue. One that is full gives its older half to the injector.
+    #[inline]
+    pub(crate) fn push_back(&mut self, runnable: Runnable, injector: &Injector<Runnable>) {
+        if let Err(runnable) = self.queue.push(runnable) {
+            self.overflow(runnable, injector);
+        }
+    }
+
+    #[cold]
+    fn overflow(&mut self, runnable: Runnable, injector: &Injector<Runnable>) {
+        let mut batch = self.queue.split();
+        batch.push(runnable);
+        injector.push_batch(batch);
+    }
+
+    /// The next task of this core's own.
+    #[inline]
+    pub(super) fn next(&mut self, injector: &Injector<Runnable>) -> Option<Runnable> {
+        if self.picker.is_some() {
+            return self.pick(injector);
+        }
+        if let Some(runnable) = self.slot.take() {
+            if self.slot_polls < SLOT_POLLS_MAX {
+                self.slot_polls += 1;
+                return Some(runnable);
+            }
+            // It had its turns: it goes behind the others.
+            self.push_back(runnable, injector);
+        }
+        self.slot_polls = 0;
+        self.queue.pop()
+    }
+
+    /// With a seed: any of those that are ready, as the seed says.
+    #[cold]
+    fn pick(&mut self, injector: &Injector<Runnable>) -> Option<Runnable> {
+        let picker = self.picker.as_mut()?;
+        picker.extend(std::iter::from_fn(|| self.queue.pop()));
+        picker.extend(self.slot.take());
+        if let Some(first) = injector.pop_batch(usize::MAX, |runnable| picker.push(runnable)) {
+            picker.push(first);
+        }
+        if picker.is_empty() {
+            return None;
+        }
+        let chosen = self.rng.below(picker.len() as u32) as usize;
+        Some(picker.swap_remove(chosen))
+    }
+
+    /// Whether it is time to look at the injector, the timers and the reactor, though there is work.
+    #[inline]
+    pub(super) fn is_look_due(&mut self) -> bool {
+        self.tick += 1;
+        self.tick >= self.look_interval
+    }
+
+    /// Takes note of a look, and decides how many polls there are to the next.
+    pub(super) fn looked(&mut self) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.looked);
+        self.looked = now;
+        let polls = std::mem::take(&mut self.tick).max(1);
+        if took > LOOK_EVERY {
+            let each = took.as_nanos() as u64 / u64::from(polls);
+            self.look_interval =
+                (LOOK_EVERY.as_nanos() as u64 / each.max(1)).clamp(1, u64::from(LOOK_INTERVAL_MAX)) as u32;
+        } else {
+            self.look_interval = (self.look_interval * 2).min(LOOK_INTERVAL_MAX);
+        }
+    }
+
+    /// The thread slept: what passed meanwhile says nothing about the length of polls.
+    pub(super) fn slept(&mut self) {
+        self.tick = 0;
+        self.looked = Instant::now();
+    }
+
+    /// How many tasks wait here.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + usize::from(self.slot.is_some()) + self.picker.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Takes everything out, for a core that nobody attends.
+    pub(super) fn drain(&mut self) -> Vec<Runnable> {
+        let mut all: Vec<Runnable> = self.slot.take().into_iter().collect();
+        all.extend(std::iter::from_fn(|| self.queue.pop()));
+        all.extend(self.picker.iter_mut().flat_map(std::mem::take));
+        all
+    }
+}

@@ -1,0 +1,234 @@
+//! Layer 2, scheduler. `block_on`: the calling thread polls the root, and works on others' tasks while the
+//! root waits.
+//!
+//! Owns the root's place on the caller's stack. A caller gets a core of its own, a guest's, so that what
+//! passes between the root and the tasks it talks to crosses no thread. The root is never in a queue; being
+//! woken, it is polled before any task. Other workers steal from a guest's queue at once, for a root may
+//! block its thread; see `Core::push_woken`.
+//!
+//! Inside a worker, the worker's core goes to another thread first, and the caller only waits. In the
+//! single-threaded flavour there is no other: the same core goes on here, inside the poll.
+
+use std::future::Future;
+use std::panic::{Location, resume_unwind};
+use std::pin::pin;
+use std::ptr;
+
+use super::core::Core;
+use super::shared::{Scheduler, next_id};
+use super::worker::{Lost, Worker};
+use crate::context;
+use crate::shim::Arc;
+use crate::shim::Ordering::{Acquire, Relaxed, Release};
+use crate::shim::task::AtomicBool;
+use crate::task::{Birth, PanicHook, Root, RootPolled, Runnable, Schedule};
+use crate::util::parker::Unpark;
+
+/// Where a root's wakes go. On the stack of `block_on`, which does not return before the last of them
+/// arrived: a wake that makes the `Runnable` keeps the root from being polled, hence from ending, until it is
+/// here.
+struct RootSchedule {
+    worker: Arc<Worker>,
+    /// The `Runnable` is with the owner: it may poll.
+    arrived: AtomicBool,
+    panic_hook: PanicHook,
+}
+
+// SAFETY: see above: it stays until the root is done.
+unsafe impl Schedule for RootSchedule {
+    fn schedule(&self, _: Runnable) {
+        // On the root's own thread: its loop looks at `arrived` before it sleeps.
+        if context::with_worker(|worker| {
+            worker.is_some_and(|worker| ptr::eq(worker, &raw const *self.worker))
+        }) {
+            self.arrived.store(true, Relaxed);
+            return;
+        }
+        // After the store the root may end, and this with it.
+        let worker = self.worker.clone();
+        // Ordering: Release pairs with the Acquire in `has_arrived`: all uses of `self` are before the end of
+        // it.
+        self.arrived.store(true, Release);
+        worker.unpark();
+    }
+
+    fn panic_hook(&self) -> PanicHook {
+        self.panic_hook.clone()
+    }
+}
+
+impl RootSchedule {
+    fn has_arrived(&self) -> bool {
+        self.arrived.load(Acquire)
+    }
+}
+
+impl Worker {
+    /// Ends this thread's sleep, wherever it sleeps.
+    pub(crate) fn unpark(&self) {
+        if self.parker.unpark() == Unpark::WakeReactor {
+            // Which reactor it polls, the core says; without a look at that, all are woken. There are few.
+            for reactor in self.scheduler.driver.reactors() {
+                let _ = reactor.wake();
+            }
+        }
+    }
+}
+
+/// Runs `future` to its end on this thread.
+pub(crate) fn block_on<F: Future>(
+    scheduler: &Arc<Scheduler>,
+    future: F,
+    location: &'static Location<'static>,
+) -> F::Output {
+    let nested = context::current_worker().filter(|worker| Arc::ptr_eq(&worker.scheduler, scheduler));
+    let Some(worker) = nested else {
+        let worker = Worker::new(scheduler.clone());
+        let _here = context::enter_worker(&worker);
+        let core = scheduler.take_guest(&worker);
+        let (output, core) = Guest::new(&worker, location).run(core, future);
+        scheduler.give_back(&worker, core);
+        return output.unwrap_or_else(|payload| resume_unwind(payload));
+    };
+    let core = worker.lease.take();
+    if scheduler.is_single_threaded() {
+        let in_root = core.as_ref().is_some_and(|core| core.in_root);
+        let (output, mut core) = Guest::new(&worker, location).run(core, future);
+        if let Some(core) = &mut core {
+            core.in_root = in_root;
+        }
+        core.into_iter().for_each(|core| worker.lease.put(core));
+        return output.unwrap_or_else(|payload| resume_unwind(payload));
+    }
+    // The core goes on without this thread, which has none when the poll it is in goes on.
+    core.into_iter().for_each(|core| scheduler.crew.replace(scheduler, core));
+    let waiting = Worker::new(scheduler.clone());
+    let _here = context::enter_worker(&waiting);
+    let (output, _) = Guest::new(&waiting, location).run(None, future);
+    output.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+struct Guest<'a> {
+    worker: &'a Arc<Worker>,
+    schedule: RootSchedule,
+    location: &'static Location<'static>,
+}
+
+type Hands = Option<Box<Core>>;
+
+impl<'a> Guest<'a> {
+    fn new(worker: &'a Arc<Worker>, location: &'static Location<'static>) -> Guest<'a> {
+        let schedule = RootSchedule {
+            worker: worker.clone(),
+            arrived: AtomicBool::new(true),
+            panic_hook: worker.scheduler.config.panic_hook.clone(),
+        };
+        Guest { worker, schedule, location }
+    }
+
+    /// Polls the root whenever it is woken, and otherwise works as any worker does while it has a core.
+    fn run<F: Future>(self, mut core: Hands, future: F) -> (std::thread::Result<F::Output>, Hands) {
+        let scheduler = &self.worker.scheduler;
+        let (id, parent) = (next_id(), filch_channels::probe::current_id());
+        let list = core.as_ref().map_or(0, |core| core.index as u16);
+        let birth = Birth { id, parent, location: self.location, name: None, list };
+        // SAFETY: `self.schedule` stays where it is until `complete`, below.
+        let (root, runnable) = unsafe { Root::new(&raw const self.schedule, birth) };
+        let listed = scheduler.admit(&runnable);
+        let mut future = pin!(future);
+        let output = loop {
+            if !self.schedule.has_arrived() {
+                core = self.work(core);
+                continue;
+            }
+            self.schedule.arrived.store(false, Relaxed);
+            if core.is_none() && !scheduler.is_single_threaded() {
+                // It was lost to a root that took long, which is over.
+                core = self.retake();
+            }
+            let polled;
+            (polled, core) = self.poll_root(core, &root, |cx| future.as_mut().poll(cx));
+            match polled {
+                RootPolled::Done(output) => break output,
+                RootPolled::Again => self.schedule.arrived.store(true, Relaxed),
+                RootPolled::Idle => {}
+            }
+        };
+        let done = root.complete();
+        if listed {
+            scheduler.finish(done);
+        } else {
+            done.release();
+        }
+        (output, core)
+    }
+
+    fn poll_root<T>(
+        &self,
+        core: Hands,
+        root: &Root,
+        poll: impl FnOnce(&mut std::task::Context<'_>) -> std::task::Poll<T>,
+    ) -> (RootPolled<T>, Hands) {
+        let Some(mut core) = core else { return (root.poll(poll), None) };
+        self.worker.found(&mut core);
+        self.worker.begin_poll(root.id());
+        core.in_root = !self.worker.scheduler.is_single_threaded();
+        self.worker.lease.put(core);
+        let polled = root.poll(poll);
+        let mut core = self.worker.lease.take();
+        if let Some(core) = &mut core {
+            core.in_root = false;
+            core.root_trust = core.root_trust.saturating_add(1);
+        }
+        (polled, core)
+    }
+
+    /// One task, or sleep.
+    fn work(&self, core: Hands) -> Hands {
+        let Some(core) = core else {
+            // In the single-threaded flavour another caller may have had the core, and given it back.
+            let core = if self.worker.scheduler.is_single_threaded() { self.retake() } else { None };
+            if core.is_none() {
+                self.worker.parker.park(None);
+            }
+            return core;
+        };
+        let next = match self.worker.find(core) {
+            Ok((mut core, Some(runnable))) => {
+                self.worker.found(&mut core);
+                self.worker.run_one(core, runnable)
+            }
+            // What `find` looked at may have woken the root, on this thread, without a token for the parker.
+            Ok((core, None)) if self.schedule.has_arrived() => Ok(core),
+            Ok((core, None)) => self.worker.park(core),
+            Err(Lost) => Err(Lost),
+        };
+        next.ok()
+    }
+
+    fn retake(&self) -> Hands {
+        self.worker.scheduler.crew.detach(self.worker);
+        self.worker.scheduler.take_guest(self.worker)
+    }
+}
+
+impl Scheduler {
+    /// A core for a caller of `block_on`. `None`: there is none left, and the caller can only wait for
+    /// others.
+    fn take_guest(&self, worker: &Arc<Worker>) -> Hands {
+        let mut core = self.crew.take_guest(worker)?;
+        core.root_trust = 0;
+        core.slept();
+        self.adopt(&core);
+        self.attend(&core, worker);
+        self.monitor.rouse();
+        Some(core)
+    }
+
+    fn give_back(&self, worker: &Arc<Worker>, core: Hands) {
+        self.crew.detach(worker);
+        if let Some(core) = core {
+            self.abandon(core, |state, core| state.put_guest(core));
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Layer 2, scheduler. The thread that sees a poll which does not come back, and takes the core from under
+//! it.
+//!
+//! Owns one thread a runtime, which sleeps while all workers do, and ticks every few milliseconds while one
+//! is awake. A worker counts its polls; one that is in the same poll at two ticks is stuck, and its core goes
+//! to another thread. That costs a worker two plain stores a poll. Go's `sysmon` does the same (`retake`);
+//! here it never reads a clock for each poll either. Called by `Builder::build` (start), by `worker` when it
+//! wakes (`rouse`), by `shutdown` (stop).
+//!
+//! *That it does not sleep while a worker is awake*: it says that it sleeps, fence, looks whether all workers
+//! sleep; a worker that wakes counts itself as awake, fence, looks whether the monitor sleeps. At least one
+//! sees the other.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use super::shared::{Scheduler, SlowPoll};
+use super::worker::Worker;
+use crate::shim::Ordering::{Relaxed, SeqCst};
+use crate::shim::shared::AtomicBool;
+use crate::shim::thread::{self, JoinHandle};
+use crate::shim::{Arc, Mutex, fence};
+use crate::util::parker::Parker;
+use crate::util::wake::guarded;
+
+/// Between two looks. A stuck worker loses its core after one to two of these: within the 20 ms that are
+/// promised, with room for a substitute to start; and so rarely that the looking cannot be seen in a
+/// runtime's use of the processor.
+const TICK: Duration = Duration::from_millis(4);
+/// Ticks with all workers asleep before the monitor sleeps too: waking it costs more than a few idle ticks.
+const QUIET_TICKS: u32 = 25;
+
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    asleep: AtomicBool,
+    stop: AtomicBool,
+    thread: Mutex<Option<(Arc<Parker>, JoinHandle<()>)>>,
+}
+
+/// What the monitor knows of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    polls: u32,
+    /// When it was first seen in that poll.
+    since: Option<Instant>,
+    reported: bool,
+}
+
+impl Monitor {
+    pub(super) fn new() -> Monitor {
+        Monitor { asleep: AtomicBool::new(false), stop: AtomicBool::new(false), thread: Mutex::new(None) }
+    }
+
+    /// Starts the thread.
+    pub(crate) fn start(&self, scheduler: &Arc<Scheduler>) -> io::Result<()> {
+        let of_thread = scheduler.clone();
+        let hand_over = Arc::new(Mutex::new(None));
+        let to_parent = hand_over.clone();
+        let parent = thread::current();
+        let handle =
+            thread::Builder::new().name(format!("{}-monitor", scheduler.config.name)).spawn(move || {
+                let parker = Arc::new(Parker::new());
+                *to_parent.lock() = Some(parker.clone());
+                parent.unpark();
+                drop(to_parent);
+                of_thread.monitor.run(&of_thread, &parker);
+            })?;
+        let parker = loop {
+            if let Some(parker) = hand_over.lock().take() {
+                break parker;
+            }
+            thread::park();
+        };
+        *self.thread.lock() = Some((parker, handle));
+        Ok(())
+    }
+
+    /// A worker is awake: so must the monitor be.
+    #[inline]
+    pub(super) fn rouse(&self) {
+        // Ordering: the SeqCst fence pairs with the one in `sleep`; see the top of the file.
+        fence(SeqCst);
+        if self.asleep.load(Relaxed) && self.asleep.swap(false, Relaxed) {
+            self.unpark();
+        }
+    }
+
+    fn unpark(&self) {
+        if let Some((parker, _)) = &*self.thread.lock() {
+            let _ = parker.unpark();
+        }
+    }
+
+    /// Ends the thread, and waits for that unless it is the calling one.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, SeqCst);
+        self.unpark();
+        let thread = self.thread.lock().take();
+        if let Some((_, handle)) = thread {
+            if handle.thread().id() != thread::current().id() {
+                let _ = handle.join();
+            }
+        }
+    }
+
+    fn run(&self, scheduler: &Arc<Scheduler>, parker: &Parker) {
+        let tick = match scheduler.config.slow_poll {
+            Some((limit, _)) => (limit / 2).clamp(Duration::from_millis(1), TICK),
+            None => TICK,
+        };
+        let mut quiet = 0;
+        while !self.stop.load(SeqCst) {
+            if scheduler.idle.all_asleep() {
+                quiet += 1;
+            } else {
+                quiet = 0;
+            }
+            if quiet > QUIET_TICKS {
+                self.sleep(scheduler, parker);
+                quiet = 0;
+            } else {
+                parker.park(Some(tick));
+            }
+            look(scheduler);
+        }
+    }
+
+    fn sleep(&self, scheduler: &Scheduler, parker: &Parker) {
+        self.asleep.store(true, Relaxed);
+        // Ordering: pairs with the fence in `rouse`.
+        fence(SeqCst);
+        if scheduler.idle.all_asleep() && !self.stop.load(SeqCst) {
+            parker.park(None);
+        }
+        self.asleep.store(false, Relaxed);
+    }
+}
+
+/// One look at all workers.
+fn look(scheduler: &Arc<Scheduler>) {
+    let now = Instant::now();
+    let mut stuck = Vec::new();
+    for worker in &scheduler.crew.lock().attached {
+        if let Some(since) = in_same_poll(worker, now) {
+            stuck.push((worker.clone(), since));
+        }
+    }
+    for (worker, since) in stuck {
+        report(scheduler, &worker, now - since);
+        // In the single-threaded flavour there is nobody to take over.
+        if scheduler.is_single_threaded() {
+            continue;
+        }
+        if let Some(core) = worker.lease.revoke() {
+            scheduler.rescues.add(1);
+            scheduler.crew.replace(scheduler, core);
+        }
+    }
+    scheduler.crew.retry(scheduler);
+}
+
+impl Worker {
+    /// The task that it was seen in for some time, by id, and since when.
+    pub(super) fn seen(&self) -> Option<(u64, Instant)> {
+        self.watch.lock().since.map(|since| (self.current.load(Relaxed), since))
+    }
+}
+
+/// Since when the worker has been seen in the poll that it is in, if it was there at the last look already.
+fn in_same_poll(worker: &Worker, now: Instant) -> Option<Instant> {
+    let polls = worker.polls.load(Relaxed);
+    let mut watch = worker.watch.lock();
+    if !worker.lease.is_out() {
+        watch.since = None;
+    } else if watch.since.is_none() || watch.polls != polls {
+        *watch = Watch { polls, since: Some(now), reported: false };
+    } else {
+        return watch.since;
+    }
+    None
+}
+
+/// Tells `on_slow_poll`, once a poll.
+fn report(scheduler: &Scheduler, worker: &Worker, running_for: Duration) {
+    let Some((limit, hook)) = &scheduler.config.slow_poll else { return };
+    if running_for < *limit || std::mem::replace(&mut worker.watch.lock().reported, true) {
+        return;
+    }
+    let slow = slow_poll(scheduler, worker.current.load(Relaxed), running_for);
+    guarded("the on_slow_poll callback", || hook(&slow));
+}
+
+/// What is known of the task `id`, which runs.
+pub(super) fn slow_poll(scheduler: &Scheduler, id: u64, running_for: Duration) -> SlowPoll {
+    let task = scheduler.tasks().into_iter().find(|task| task.probe().id() == id);
+    let location: Option<&'static Location<'static>> = task.as_ref().map(|task| task.location());
+    let name = task.as_ref().and_then(|task| task.name()).map(str::to_owned);
+    SlowPoll { id: if task.is_some() { id } else { 0 }, name, location, running_for }
+}

@@ -1,0 +1,369 @@
+//! Layer 2, scheduler. What all threads of one runtime share, and how a task gets in and out.
+//!
+//! Owns, for each core, the other threads' end of it ([`Remote`]), the injector, the idle set, the driver,
+//! the blocking pool and the crew. Called by `runtime` (spawn), by wakers on any thread (`Schedule`), by
+//! `worker` (`finish`).
+//!
+//! A task that is not done keeps a bare pointer to its [`Scheduler`]. It stays valid because the last owner
+//! of the scheduler, `shutdown`, ends all tasks first, and leaks the scheduler if it cannot.
+
+use std::future::Future;
+use std::panic::Location;
+use std::ptr;
+use std::sync::Weak;
+use std::time::Duration;
+
+use filch_channels::probe;
+
+use super::blocking;
+use super::core::{Core, ID_BLOCK, Tell};
+use super::crew::Crew;
+use super::idle::Idle;
+use super::injector::Injector;
+use super::metrics::{Count, Counts, Metrics};
+use super::monitor::Monitor;
+use super::queue::{self, Item, LocalQueue, Stealer};
+use super::worker::Worker;
+use crate::context;
+use crate::driver::Driver;
+use crate::driver::timers::TimerShard;
+use crate::shim::Ordering::{Relaxed, SeqCst};
+use crate::shim::shared::{AtomicBool, AtomicU64, AtomicUsize};
+use crate::shim::{Arc, Mutex};
+use crate::task::{self, Birth, Done, JoinHandle, PanicHook, Runnable, Schedule, Task, TaskList};
+use crate::util::pad::Padded;
+use crate::util::parker::Unpark;
+
+/// Callers of `block_on` that can work on tasks at the same time; more of them only wait.
+pub(crate) const GUESTS: usize = 4;
+
+/// Ids are given out for the whole process, so that no two tasks share one; `0` is nobody.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A poll that takes long, as `on_slow_poll` sees it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SlowPoll {
+    /// The task's id; `0` when it could not be told any more.
+    pub id: u64,
+    /// The task's name, if it was given one.
+    pub name: Option<String>,
+    /// Where it was spawned.
+    pub location: Option<&'static Location<'static>>,
+    /// How long the poll has been seen running, and still is: a lower bound.
+    pub running_for: Duration,
+}
+
+pub(crate) type SlowPollHook = Arc<dyn Fn(&SlowPoll) + Send + Sync>;
+
+/// What `Builder` decided.
+pub(crate) struct Config {
+    /// Threads that run tasks. `0`: only callers of `block_on` do (the single-threaded flavour).
+    pub(crate) workers: usize,
+    pub(crate) name: String,
+    pub(crate) seed: Option<u64>,
+    pub(crate) panic_hook: PanicHook,
+    pub(crate) slow_poll: Option<(Duration, SlowPollHook)>,
+    pub(crate) spin: Duration,
+    /// Run blocking jobs in place: the paused flavour.
+    pub(crate) blocking_inline: bool,
+    pub(crate) blocking_threads_max: usize,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("workers", &self.workers)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What others may do with a core, whoever has it.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(super) stealer: Stealer<Runnable>,
+    pub(crate) timers: Arc<TimerShard>,
+    /// The tasks that were spawned with this core, wherever they run.
+    pub(super) tasks: Mutex<TaskList>,
+    /// The thread that has the core now.
+    pub(super) attendant: Mutex<Option<Arc<Worker>>>,
+    /// Nobody has the core, and its timers are served by whoever parks.
+    pub(super) orphan: AtomicBool,
+    pub(super) counts: Counts,
+}
+
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    /// Workers' first, then guests'.
+    pub(crate) cores: Box<[Padded<Remote>]>,
+    pub(crate) injector: Injector<Runnable>,
+    pub(super) idle: Idle,
+    pub(crate) driver: Driver,
+    pub(super) blocking: blocking::Pool,
+    pub(super) crew: Crew,
+    pub(super) monitor: Monitor,
+    pub(super) config: Config,
+    /// How many remotes are orphans: most of the time none.
+    pub(super) orphans: AtomicUsize,
+    pub(super) stopping: AtomicBool,
+    pub(super) rescues: Count,
+    /// Tasks that ended by themselves since shutdown began.
+    pub(super) finished: AtomicUsize,
+    me: Weak<Scheduler>,
+}
+
+// SAFETY: a `Runnable` is a pointer that owns the right to run.
+unsafe impl Item for Runnable {
+    fn into_raw(self) -> *mut () {
+        Runnable::into_raw(self)
+    }
+
+    unsafe fn from_raw(raw: *mut ()) -> Runnable {
+        // SAFETY: the trait's contract is that of `Runnable::from_raw`.
+        unsafe { Runnable::from_raw(raw) }
+    }
+}
+
+// SAFETY: see the top of the file.
+unsafe impl Schedule for Scheduler {
+    #[inline]
+    fn schedule(&self, runnable: Runnable) {
+        context::with_worker(|worker| match worker {
+            Some(worker) if ptr::eq(&raw const *worker.scheduler, self) => {
+                if let Some(mut core) = worker.lease.enter() {
+                    let tell = core.push_woken(runnable, &self.injector);
+                    drop(core);
+                    self.tell(tell);
+                } else {
+                    self.inject(runnable);
+                }
+            }
+            _ => self.inject(runnable),
+        });
+    }
+
+    fn panic_hook(&self) -> PanicHook {
+        self.config.panic_hook.clone()
+    }
+}
+
+impl Scheduler {
+    /// The scheduler and the cores of its workers and guests, which nobody attends yet.
+    pub(crate) fn new(config: Config, driver: Driver) -> (Arc<Scheduler>, Vec<Box<Core>>) {
+        let guests = if config.workers == 0 { 1 } else { GUESTS };
+        let total = config.workers + guests;
+        let single = config.workers == 0;
+        let mut cores = Vec::with_capacity(total);
+        let mut remotes = Vec::with_capacity(total);
+        for index in 0..total {
+            let (queue, stealer): (LocalQueue<Runnable>, _) = queue::new();
+            cores.push(Box::new(Core::new(index, queue, single, config.seed)));
+            remotes.push(Padded(Remote {
+                stealer,
+                timers: driver.shard(index),
+                tasks: Mutex::new(TaskList::new()),
+                attendant: Mutex::new(None),
+                orphan: AtomicBool::new(false),
+                counts: Counts::default(),
+            }));
+        }
+        let scheduler = Arc::new_cyclic(|me| Scheduler {
+            cores: remotes.into(),
+            injector: Injector::new(),
+            idle: Idle::new(config.workers),
+            driver,
+            blocking: blocking::Pool::new(config.blocking_threads_max),
+            crew: Crew::new(config.workers),
+            monitor: Monitor::new(),
+            config,
+            orphans: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            rescues: Count::default(),
+            finished: AtomicUsize::new(0),
+            me: me.clone(),
+        });
+        (scheduler, cores)
+    }
+
+    /// Whether only callers of `block_on` run tasks.
+    pub(crate) fn is_single_threaded(&self) -> bool {
+        self.config.workers == 0
+    }
+
+    /// The scheduler again, counted. A caller that holds a task which is not done may rely on it.
+    pub(crate) fn arc(&self) -> Arc<Scheduler> {
+        self.me.upgrade().expect("a scheduler outlives its tasks")
+    }
+
+    /// Makes a task of `future` and puts it where it will be run.
+    #[inline]
+    pub(crate) fn spawn<F>(
+        &self,
+        future: F,
+        name: Option<Box<str>>,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let parent = probe::current_id();
+        context::with_worker(|worker| {
+            let worker = worker.filter(|worker| ptr::eq(&raw const *worker.scheduler, self));
+            let Some(mut core) = worker.and_then(|worker| worker.lease.enter()) else {
+                let id = next_id();
+                let list = (id % self.cores.len() as u64) as u16;
+                let birth = Birth { id, parent, location, name, list };
+                return self.spawn_remote(future, birth);
+            };
+            let id = core.next_id(next_id_block);
+            let list = core.index as u16;
+            // SAFETY: `self` outlives its tasks (top of the file), and `F` is `Send`.
+            let (runnable, handle) =
+                unsafe { task::new(future, self, Birth { id, parent, location, name, list }) };
+            let remote = &self.cores[core.index];
+            remote.counts.spawned.add(1);
+            if remote.tasks.lock().push(&runnable) {
+                let tell = core.push_spawned(runnable, &self.injector);
+                drop(core);
+                self.tell(tell);
+            } else {
+                drop(core);
+                runnable.cancel(None).release();
+            }
+            handle
+        })
+    }
+
+    fn spawn_remote<F>(&self, future: F, birth: Birth) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        // SAFETY: as in `spawn`.
+        let (runnable, handle) = unsafe { task::new(future, self, birth) };
+        if self.admit(&runnable) {
+            self.inject(runnable);
+        } else {
+            // The runtime has shut down: the handle says so. The future is dropped here, with no lock held.
+            runnable.cancel(None).release();
+        }
+        handle
+    }
+
+    /// Puts a new task into the list it was born with. False: the runtime has shut down.
+    pub(super) fn admit(&self, runnable: &Runnable) -> bool {
+        self.cores[usize::from(runnable.list())].tasks.lock().push(runnable)
+    }
+
+    /// A task is done: takes it out of its list and lets go of it.
+    #[inline]
+    pub(super) fn finish(&self, done: Done) {
+        self.cores[usize::from(done.list())].tasks.lock().remove(&done);
+        // Ordering: Relaxed: a flag that is looked at again, and a count for a report.
+        if self.stopping.load(Relaxed) {
+            if done.finished {
+                self.finished.fetch_add(1, Relaxed);
+            }
+            self.crew.progress();
+        }
+        done.release();
+    }
+
+    /// Queues a task that was woken by a thread which is none of this runtime's workers.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn inject(&self, runnable: Runnable) {
+        // Once it is queued, the task may run and end, and the runtime with it: keep the scheduler until we
+        // have told.
+        let keep = self.arc();
+        self.injector.push(runnable);
+        if let Some(core) = keep.idle.notify() {
+            keep.unpark(core);
+        }
+    }
+
+    #[inline]
+    pub(super) fn tell(&self, tell: Tell) {
+        let sleeper = match tell {
+            Tell::Nobody => return,
+            Tell::One => self.idle.notify_local(),
+            Tell::OneBeyond => self.idle.notify_beyond(),
+        };
+        if let Some(core) = sleeper {
+            self.unpark(core);
+        }
+    }
+
+    /// Ends the sleep of the thread that has `core`, if any has.
+    pub(crate) fn unpark(&self, core: usize) {
+        let attendant = self.cores[core].attendant.lock();
+        if let Some(worker) = &*attendant {
+            if worker.parker.unpark() == Unpark::WakeReactor {
+                // An eventfd that is full is one that will be seen: nothing is lost by an error.
+                let _ = self.driver.reactor(core).wake();
+            }
+        }
+    }
+
+    /// A timer of `shard` is due before its owner will wake by itself.
+    pub(crate) fn unpark_timers(&self, shard: &TimerShard) {
+        let index = shard.index();
+        if self.cores[index].orphan.load(SeqCst) {
+            // Served by whoever parks: all that sleep must look again, for any of them may be the one.
+            (0..self.cores.len()).for_each(|core| self.unpark(core));
+        } else {
+            self.unpark(index);
+        }
+    }
+
+    /// Whether there is work in any queue. After a fence; see `idle`.
+    pub(super) fn has_work(&self) -> bool {
+        !self.injector.is_empty() || self.cores.iter().any(|core| !core.stealer.is_empty())
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        // Ordering: SeqCst: set before all sleepers are unparked, read after a core was put to sleep.
+        self.stopping.load(SeqCst)
+    }
+
+    /// All live tasks, without polling any.
+    pub(crate) fn tasks(&self) -> Vec<Task> {
+        self.cores.iter().flat_map(|core| core.tasks.lock().tasks()).collect()
+    }
+
+    pub(crate) fn live_tasks(&self) -> usize {
+        self.cores.iter().map(|core| core.tasks.lock().len()).sum()
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        let sum =
+            |count: fn(&Counts) -> &Count| self.cores.iter().map(|core| count(&core.counts).get()).sum();
+        let (blocking_threads, blocking_queue_depth) = self.blocking.depth();
+        Metrics {
+            workers: self.config.workers,
+            threads: self.crew.threads(),
+            live_tasks: self.live_tasks(),
+            spawned: sum(|counts| &counts.spawned),
+            polls: sum(|counts| &counts.polls),
+            steals: sum(|counts| &counts.steals),
+            parks: sum(|counts| &counts.parks),
+            looks: sum(|counts| &counts.looks),
+            rescues: self.rescues.get(),
+            local_queue_depth: self.cores.iter().map(|core| core.stealer.len()).sum(),
+            injector_depth: self.injector.len(),
+            blocking_threads,
+            blocking_queue_depth,
+        }
+    }
+}
+
+pub(crate) fn next_id() -> u64 {
+    // Ordering: Relaxed: all that is asked of it is to give each number once.
+    NEXT_ID.fetch_add(1, Relaxed)
+}
+
+fn next_id_block() -> u64 {
+    NEXT_ID.fetch_add(ID_BLOCK, Relaxed)
+}

@@ -1,0 +1,225 @@
+//! Layer 2, scheduler. The orderly end of a runtime, within a deadline, and the report of it.
+//!
+//! In this order: no task comes in any more; every live one is asked to end, and the workers, still at work,
+//! drop its future; when none is left, or at the deadline, the workers and the blocking threads are told to
+//! stop, and waited for; what waits on sockets elsewhere is told. What did not come back is in the report.
+//! Called by `Runtime::shutdown` and by its drop.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use super::monitor::slow_poll;
+use super::shared::Scheduler;
+use super::worker::Worker;
+use crate::context;
+use crate::driver::clock;
+use crate::shim::Arc;
+use crate::shim::Ordering::{Relaxed, SeqCst};
+use crate::shim::thread;
+use crate::task::Task;
+use crate::util::wake::wake_all;
+
+/// How a runtime ended.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Tasks that came to their own end while the runtime stopped.
+    pub finished: usize,
+    /// Tasks whose future was dropped before its end.
+    pub cancelled: usize,
+    /// Tasks and blocking jobs that were still running at the deadline, and were left to themselves.
+    pub abandoned: Vec<Abandoned>,
+}
+
+/// A task or a blocking job that did not come back before the deadline of a shutdown.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Abandoned {
+    /// The task's id.
+    pub id: u64,
+    /// Its name, if it was given one.
+    pub name: Option<String>,
+    /// Where it was spawned.
+    pub location: &'static Location<'static>,
+    /// For how long it was seen running: a lower bound.
+    pub running_for: Duration,
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} finished, {} cancelled, {} abandoned",
+            self.finished,
+            self.cancelled,
+            self.abandoned.len()
+        )?;
+        self.abandoned.iter().try_for_each(|abandoned| write!(f, "; {abandoned}"))
+    }
+}
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {}", self.id)?;
+        if let Some(name) = &self.name {
+            write!(f, " \"{name}\"")?;
+        }
+        write!(f, ", spawned at {}, ran for more than {:?}", self.location, self.running_for)
+    }
+}
+
+/// Ends the runtime. Only the first call does something.
+pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> ShutdownReport {
+    // Ordering: SeqCst, here and for the sleepers: see `Scheduler::is_stopping`.
+    let start = Instant::now();
+    let deadline = start.checked_add(within);
+    let tasks = close(scheduler);
+    scheduler.stopping.store(true, SeqCst);
+    for job in scheduler.blocking.close() {
+        scheduler.finish(job.cancel(None));
+    }
+    tasks.iter().for_each(Task::abort);
+    if scheduler.is_single_threaded() {
+        drive(scheduler, deadline);
+    } else {
+        scheduler.unpark_all();
+        // The workers go on until there is no task left; they look at `stopping` only with nothing to do, and
+        // so may have ended already: then what is left is run here.
+        scheduler.crew.wait_until(deadline, |state| scheduler.live_tasks() == 0 || state.live() == 0);
+        drive(scheduler, deadline);
+    }
+    scheduler.monitor.stop();
+    scheduler.crew.stop();
+    scheduler.unpark_all();
+    let here = usize::from(is_on_own_thread(scheduler));
+    scheduler.crew.wait_until(deadline, |state| state.live() <= here);
+    scheduler.crew.join_ended();
+    scheduler.blocking.join(deadline);
+    forget_timers(scheduler);
+    let mut wakers = Vec::new();
+    scheduler.driver.reactors().iter().for_each(|reactor| reactor.shutdown(&mut wakers));
+    wake_all(&mut wakers);
+    let report = report(scheduler, &tasks, start);
+    if scheduler.live_tasks() > 0 {
+        // What is abandoned may still call the scheduler: it must stay.
+        std::mem::forget(scheduler.clone());
+    }
+    report
+}
+
+/// Fires every timer that is left: whoever waits elsewhere for one of them looks again, and finds the runtime
+/// gone.
+fn forget_timers(scheduler: &Scheduler) {
+    let mut wakers = Vec::new();
+    for core in &scheduler.cores {
+        while core.timers.fire(clock::NEVER, &mut wakers) > 0 {
+            wake_all(&mut wakers);
+        }
+    }
+}
+
+/// Closes all lists, and returns what was in them.
+fn close(scheduler: &Scheduler) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    for core in &scheduler.cores {
+        let mut list = core.tasks.lock();
+        list.close();
+        tasks.append(&mut list.tasks());
+    }
+    tasks
+}
+
+/// Runs on this thread what no worker runs any more.
+fn drive(scheduler: &Arc<Scheduler>, deadline: Option<Instant>) {
+    if scheduler.live_tasks() == 0 || context::current_worker().is_some() {
+        return;
+    }
+    let worker = Worker::new(scheduler.clone());
+    let _here = context::enter_worker(&worker);
+    let cores = scheduler.crew.lock().take_cores();
+    let mut cores = cores.into_iter();
+    let Some(mut core) = cores.next() else { return };
+    scheduler.adopt(&core);
+    scheduler.attend(&core, &worker);
+    while scheduler.live_tasks() > 0 && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        core = match worker.find(core) {
+            Ok((mut core, Some(runnable))) => {
+                worker.found(&mut core);
+                match worker.run_one(core, runnable) {
+                    Ok(core) => core,
+                    Err(_) => return,
+                }
+            }
+            Ok((core, None)) => {
+                // What is left is on its way here, or runs on a thread that does not come back.
+                worker.parker.park(Some(Duration::from_millis(1)));
+                core
+            }
+            Err(_) => return,
+        };
+    }
+    scheduler.abandon(core, |_, _| {});
+}
+
+fn is_on_own_thread(scheduler: &Arc<Scheduler>) -> bool {
+    context::current_worker().is_some_and(|worker| Arc::ptr_eq(&worker.scheduler, scheduler))
+}
+
+fn report(scheduler: &Scheduler, tasks: &[Task], start: Instant) -> ShutdownReport {
+    let finished = scheduler.finished.load(Relaxed).min(tasks.len());
+    let alive: Vec<&Task> = tasks.iter().filter(|task| !task.is_done()).collect();
+    let seen = scheduler.crew.running();
+    let abandoned: Vec<Abandoned> = alive
+        .iter()
+        .map(|task| {
+            let id = task.probe().id();
+            let running_for = seen
+                .iter()
+                .find(|(seen, _)| *seen == id)
+                .map_or(start.elapsed(), |(_, since)| since.elapsed());
+            let slow = slow_poll(scheduler, id, running_for);
+            Abandoned { id, name: slow.name, location: task.location(), running_for }
+        })
+        .collect();
+    ShutdownReport {
+        finished,
+        cancelled: tasks.len() - finished - abandoned.len().min(tasks.len() - finished),
+        abandoned,
+    }
+}
+
+impl Scheduler {
+    fn unpark_all(&self) {
+        (0..self.cores.len()).for_each(|core| self.unpark(core));
+    }
+}
+
+/// As [`shutdown_on_drop`], and never on this thread.
+pub(crate) fn shutdown_apart(scheduler: Arc<Scheduler>, within: Duration) {
+    let name = format!("{}-shutdown", scheduler.config.name);
+    let for_thread = scheduler.clone();
+    let started =
+        thread::Builder::new().name(name).spawn(move || print(&shutdown(&for_thread, within), &for_thread));
+    if let Err(error) = started {
+        eprintln!(
+            "filch: the runtime \"{}\" could not be shut down, for want of a thread ({error}); its own go on",
+            scheduler.config.name
+        );
+    }
+}
+
+/// The end of a runtime that nobody waits for: on a thread of its own, if it must not block this one.
+pub(crate) fn shutdown_on_drop(scheduler: Arc<Scheduler>, within: Duration) {
+    if !is_on_own_thread(&scheduler) {
+        return print(&shutdown(&scheduler, within), &scheduler);
+    }
+    shutdown_apart(scheduler, within);
+}
+
+fn print(report: &ShutdownReport, scheduler: &Scheduler) {
+    for abandoned in &report.abandoned {
+        eprintln!("filch: the runtime \"{}\" ended without {abandoned}", scheduler.config.name);
+    }
+}

@@ -1,0 +1,164 @@
+//! Layer 1, task. Why a task has no output: it panicked, it was cancelled, or it could not be started.
+//!
+//! Called by `raw`, which makes them, and `join`, which hands them out. A panic that nobody looks at is
+//! reported through the [`PanicHook`] of the runtime the task ran on.
+#![forbid(unsafe_code)]
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+
+use crate::shim::{Arc, Mutex};
+use crate::util::wake::{drop_payload, guarded, message};
+
+/// What the runtime does with a panic that nobody will see: its policy.
+pub(crate) type PanicHook = Arc<dyn Fn(&TaskPanic) + Send + Sync>;
+
+/// A panic of a task whose handle was dropped, as the panic policy sees it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TaskPanic {
+    /// The task's id.
+    pub id: u64,
+    /// The task's name, if it was given one.
+    pub name: Option<String>,
+    /// Where the task was spawned.
+    pub location: &'static Location<'static>,
+    /// The text of the panic.
+    pub message: String,
+}
+
+impl fmt::Display for TaskPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {}", self.id)?;
+        if let Some(name) = &self.name {
+            write!(f, " \"{name}\"")?;
+        }
+        write!(f, ", spawned at {}, panicked: {}", self.location, self.message)
+    }
+}
+
+/// Why a task has no output.
+///
+/// Keeps the task's id, name and place of birth, and for a panic what it carried.
+pub struct JoinError(Box<Inner>);
+
+struct Inner {
+    about: TaskPanic,
+    cause: Cause,
+}
+
+enum Cause {
+    Cancelled,
+    NotStarted(io::Error),
+    /// The mutex is for `Sync`: a payload need not be.
+    Panic {
+        payload: Mutex<Box<dyn Any + Send>>,
+        hook: PanicHook,
+    },
+}
+
+impl JoinError {
+    pub(super) fn cancelled(about: TaskPanic) -> JoinError {
+        JoinError(Box::new(Inner { about, cause: Cause::Cancelled }))
+    }
+
+    pub(super) fn panic(mut about: TaskPanic, payload: Box<dyn Any + Send>, hook: PanicHook) -> JoinError {
+        about.message = message(&*payload).to_owned();
+        JoinError(Box::new(Inner { about, cause: Cause::Panic { payload: Mutex::new(payload), hook } }))
+    }
+
+    pub(super) fn not_started(about: TaskPanic, why: io::Error) -> JoinError {
+        JoinError(Box::new(Inner { about, cause: Cause::NotStarted(why) }))
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> u64 {
+        self.0.about.id
+    }
+
+    /// The task's name, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.about.name.as_deref()
+    }
+
+    /// Where the task was spawned.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.0.about.location
+    }
+
+    /// Whether the task was aborted, or its runtime shut down, before it had an output.
+    pub fn is_cancelled(&self) -> bool {
+        !self.is_panic()
+    }
+
+    /// Whether the task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0.cause, Cause::Panic { .. })
+    }
+
+    /// What the task's panic carried.
+    ///
+    /// # Panics
+    /// When the task did not panic; see [`is_panic`](Self::is_panic).
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        match self.try_into_panic() {
+            Ok(payload) => payload,
+            Err(error) => panic!("into_panic on an error that is no panic: {error}"),
+        }
+    }
+
+    /// What the task's panic carried, or the error back when it did not panic.
+    ///
+    /// # Errors
+    /// The error itself, when the task did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
+        match self.0.cause {
+            Cause::Panic { payload, .. } => Ok(payload.into_inner()),
+            cause => Err(JoinError(Box::new(Inner { about: self.0.about, cause }))),
+        }
+    }
+
+    /// Nobody will look at this error. A panic goes to the runtime's policy, and what it carried is dropped
+    /// with care.
+    pub(super) fn unobserved(self) {
+        if let Cause::Panic { payload, hook } = self.0.cause {
+            guarded("the panic policy", || hook(&self.0.about));
+            drop_payload(payload.into_inner());
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let about = &self.0.about;
+        let cause = match &self.0.cause {
+            Cause::Panic { .. } => return about.fmt(f),
+            Cause::Cancelled => "was cancelled".to_owned(),
+            Cause::NotStarted(why) => format!(
+                "was not run: no thread could be started for it ({why}); lower the number of threads in this process, \
+                 or raise its limit"
+            ),
+        };
+        write!(f, "task {}", about.id)?;
+        if let Some(name) = &about.name {
+            write!(f, " \"{name}\"")?;
+        }
+        write!(f, ", spawned at {}, {cause}", about.location)
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+impl From<JoinError> for io::Error {
+    fn from(error: JoinError) -> io::Error {
+        io::Error::other(error)
+    }
+}

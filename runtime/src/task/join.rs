@@ -1,0 +1,282 @@
+//! Layer 1, task. The claim on a task's output: `JoinHandle`, and its lesser kin `AbortHandle`.
+//!
+//! Owns nothing but a reference and, through the state word, the join waker slot. The protocol of the slot is
+//! in `state`. Called by user code on any thread.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use filch_channels::probe::{self, Wait};
+
+use super::error::JoinError;
+use super::raw::{self, Header, Task};
+use super::state::DropHandle;
+use crate::shim::Mutex;
+use crate::util::block;
+use crate::util::wake::guarded;
+
+/// The claim on the output of a spawned task: a future of `Result<T, JoinError>`.
+///
+/// Dropping it detaches the task, which goes on by itself. A panic of the task becomes a [`JoinError`]; one
+/// whose handle is dropped before anybody looked goes to the runtime's panic policy.
+///
+/// # Examples
+/// ```
+/// filch::run(async {
+///     let handle = filch::spawn(async { 6 * 7 });
+///     assert_eq!(handle.await.unwrap(), 42);
+///
+///     let handle = filch::spawn(std::future::pending::<()>());
+///     handle.abort();
+///     assert!(handle.await.unwrap_err().is_cancelled());
+/// });
+/// ```
+///
+/// # Panics
+/// When it is polled again after it was ready.
+///
+/// # Cancel safety
+/// **Strict.** The output is taken only by the poll that returns it.
+pub struct JoinHandle<T> {
+    /// The task. The lowest bit is set once the output was taken: a header is aligned to more than that.
+    tagged: NonNull<Header>,
+    _output: PhantomData<T>,
+}
+
+// SAFETY: the handle moves the output, and no more, to another thread; of the task it touches what is `Sync`.
+unsafe impl<T: Send> Send for JoinHandle<T> {}
+// SAFETY: `&JoinHandle` gives no access to the output, but for `on_done`, whose callback gets `&T` on the
+// thread that completes the task or, when it is done, on the calling one: hence `on_done` asks for `T: Sync`.
+unsafe impl<T: Send> Sync for JoinHandle<T> {}
+
+impl<T> Unpin for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    /// Takes over the handle's reference and interest of a new task with output `T`.
+    #[inline]
+    pub(super) fn new(header: NonNull<Header>) -> JoinHandle<T> {
+        JoinHandle { tagged: header, _output: PhantomData }
+    }
+
+    fn ptr(&self) -> NonNull<Header> {
+        let untagged = self.tagged.as_ptr().map_addr(|address| address & !1);
+        // SAFETY: a header's address is not below 2.
+        unsafe { NonNull::new_unchecked(untagged) }
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: the handle's reference keeps the task.
+        unsafe { self.ptr().as_ref() }
+    }
+
+    fn is_taken(&self) -> bool {
+        self.tagged.addr().get() & 1 == 1
+    }
+
+    /// The output of a task that is done.
+    fn take(&mut self) -> Result<T, JoinError> {
+        debug_assert!(self.header().state.is_done());
+        assert!(!self.is_taken(), "a JoinHandle was polled again after it had been ready");
+        let header = self.ptr();
+        self.tagged = {
+            let tagged = header.as_ptr().map_addr(|address| address | 1);
+            // SAFETY: it has a bit set, so it is not null.
+            unsafe { NonNull::new_unchecked(tagged) }
+        };
+        // SAFETY: done, with interest, and not taken before: the output is ours; it is of type `T`, as `new`
+        // says.
+        unsafe { raw::output(header) }
+    }
+
+    /// Leaves `waker` to be woken at the end. False: the task is done.
+    fn register(&self, waker: &Waker) -> bool {
+        let header = self.header();
+        if header.state.has_join_waker() && !header.state.clear_join_waker() {
+            return false;
+        }
+        header.join_waker.with_mut(|slot| {
+            // SAFETY: JOIN_WAKER is clear, so the slot is the handle's alone, and `&self` is not shared: only
+            // `poll` (which has `&mut`) calls this.
+            let slot = unsafe { &mut *slot };
+            match slot {
+                Some(there) if there.will_wake(waker) => {}
+                _ => *slot = Some(waker.clone()),
+            }
+        });
+        header.state.set_join_waker()
+    }
+
+    /// Asks for the task's end.
+    ///
+    /// The future is dropped at the task's next turn, on a thread of the runtime, and the handle then gives
+    /// an error for which [`JoinError::is_cancelled`] is true. A task that is done already, or completes in
+    /// the poll under way, keeps its output. Works on any thread, more than once, and after the runtime has
+    /// gone.
+    pub fn abort(&self) {
+        self.task().abort();
+    }
+
+    /// A handle that can only abort, and be cloned and kept apart from this one.
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle(self.task())
+    }
+
+    fn task(&self) -> Task {
+        // SAFETY: the handle's reference keeps the task.
+        unsafe { Task::new(self.ptr()) }
+    }
+
+    /// Whether the task is done: it has an output, panicked, or was cancelled.
+    pub fn is_finished(&self) -> bool {
+        self.header().state.is_done()
+    }
+
+    /// The task's id; no other task of this process has the same.
+    pub fn id(&self) -> super::Id {
+        super::Id(self.header().probe.id())
+    }
+
+    /// Blocks the calling thread until the task is done.
+    ///
+    /// For threads that run no tasks. In a task it blocks a worker; the runtime then puts a substitute in its
+    /// place.
+    ///
+    /// # Errors
+    /// [`JoinError`] when the task panicked or was cancelled.
+    pub fn join_blocking(mut self) -> Result<T, JoinError> {
+        block::on(&mut self, None).expect("waits without a limit")
+    }
+
+    /// Blocks the calling thread until the task is done or `timeout` is over. The handle stays usable after
+    /// `None`.
+    ///
+    /// # Errors
+    /// The inner result is a [`JoinError`] when the task panicked or was cancelled.
+    pub fn join_timeout(&mut self, timeout: Duration) -> Option<Result<T, JoinError>> {
+        block::on(self, Some(timeout))
+    }
+
+    /// Calls `callback` with the result when the task is done: on the thread that completes it, before the
+    /// handle is woken, or right here when it is done already. Any number of them, called in the order they
+    /// were given.
+    ///
+    /// A panic of the callback is caught and printed.
+    ///
+    /// # Panics
+    /// When the output has been taken already.
+    pub fn on_done(&self, callback: impl FnOnce(&Result<T, JoinError>) + Send + 'static)
+    where
+        T: Sync + 'static,
+    {
+        assert!(!self.is_taken(), "on_done after the output was taken");
+        let header = self.header();
+        header.extra().callbacks.push::<T>(Box::new(callback));
+        if !header.state.set_callbacks() {
+            // SAFETY: done; the output stays in its place while we are here, for only `&mut self` takes it.
+            unsafe { raw::callbacks(self.ptr()) };
+        }
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.header().state.is_done() && self.register(cx.waker()) {
+            probe::waiting(Wait::Join, self.header().probe.id() as *const (), None);
+            return Poll::Pending;
+        }
+        std::task::ready!(probe::poll_budget(cx));
+        probe::spend();
+        Poll::Ready(self.take())
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let header = self.header();
+        if self.is_taken() {
+            // SAFETY: the handle's reference, given up.
+            unsafe { raw::drop_ref(self.ptr()) };
+            return;
+        }
+        if header.state.has_join_waker() && header.state.clear_join_waker() {
+            // SAFETY: JOIN_WAKER is clear and the task not done: the slot is ours.
+            let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+            guarded("dropping the waker of a join handle", || drop(waker));
+        }
+        match header.state.drop_handle() {
+            DropHandle::Nothing => {}
+            DropHandle::TakeOutput => {
+                raw::discard(self.take());
+                // SAFETY: the handle's reference, given up.
+                unsafe { raw::drop_ref(self.ptr()) };
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("id", &self.id())
+            .field("finished", &self.is_finished())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Aborts a task from wherever it is kept. Does not keep the task running, and does not tell how it ended.
+#[derive(Clone)]
+pub struct AbortHandle(Task);
+
+impl AbortHandle {
+    /// Asks for the task's end; see [`JoinHandle::abort`].
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+
+    /// Whether the task is done.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_done()
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> super::Id {
+        super::Id(self.0.probe().id())
+    }
+}
+
+impl fmt::Debug for AbortHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AbortHandle").field("id", &self.id()).field("finished", &self.is_finished()).finish()
+    }
+}
+
+type Callback<T> = Box<dyn FnOnce(&Result<T, JoinError>) + Send>;
+
+/// What `on_done` left to call: a `Vec<Callback<T>>`, for the `T` of the task.
+#[derive(Default)]
+pub(super) struct Callbacks(Mutex<Option<Box<dyn Any + Send>>>);
+
+impl Callbacks {
+    fn push<T: 'static>(&self, callback: Callback<T>) {
+        let mut all = self.0.lock();
+        let all = all.get_or_insert_with(|| Box::new(Vec::<Callback<T>>::new()));
+        all.downcast_mut::<Vec<Callback<T>>>().expect("one task has one type of output").push(callback);
+    }
+
+    /// Calls each, once. May run on two threads at once; each callback is called by one of them.
+    pub(super) fn run<T: 'static>(&self, output: &Result<T, JoinError>) {
+        let all = self.0.lock().take();
+        let Some(all) = all.and_then(|all| all.downcast::<Vec<Callback<T>>>().ok()) else { return };
+        for callback in *all {
+            guarded("an on_done callback", || callback(output));
+        }
+    }
+}
