@@ -307,14 +307,24 @@ impl<T: AsRawFd> AsyncFd<T> {
         self.registration.poll_io(interest, cx, |seen| self.transfer(interest, seen, most, &mut op))
     }
 
-    /// `try_io` for an `op` that moves at most `most` bytes of a stream and says how many.
+    /// `try_io` for an `op` of ours: one call of the system, which is made again when a signal interrupts it.
+    pub(crate) fn try_op<R>(
+        &self,
+        interest: Interest,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.registration.try_io(interest, |_| uninterrupted(|| op(&self.inner)))
+    }
+
+    /// `try_op` for an `op` that moves at most `most` bytes of a stream and says how many.
     pub(crate) fn try_transfer(
         &self,
         interest: Interest,
         most: usize,
-        op: impl FnOnce(&T) -> io::Result<usize>,
+        mut op: impl FnMut(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        self.registration.try_io(interest, |seen| self.transfer(interest, seen, most, op))
+        self.registration
+            .try_io(interest, |seen| uninterrupted(|| self.transfer(interest, seen, most, &mut op)))
     }
 
     /// Fewer bytes than there was room for: the next operation would block, and need not be tried to know it.
@@ -330,6 +340,15 @@ impl<T: AsRawFd> AsyncFd<T> {
             self.registration.source().clear_short(seen, interest);
         }
         Ok(count)
+    }
+}
+
+fn uninterrupted<R>(mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match op() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 

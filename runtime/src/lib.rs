@@ -44,7 +44,7 @@ pub use crate::front::*;
 
 #[cfg(not(filch_loom))]
 mod front {
-    pub use crate::async_fd::{AsyncFd, AsyncFdReadyGuard, TryIoError};
+    pub use crate::async_fd::{AsyncFd, AsyncFdReadyGuard, AsyncFdReadyMutGuard, TryIoError};
     pub use crate::local::spawn_local;
     pub use crate::runtime::{
         Builder, EnterGuard, Handle, PanicPolicy, Runtime, TaskInfo, TaskState, WORKERS_MAX, YieldNow,

@@ -284,7 +284,7 @@ macro_rules! datagram {
             /// # Errors
             /// As [`send`](Self::send), and [`WouldBlock`](io::ErrorKind::WouldBlock).
             pub fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
-                self.io.try_io(Interest::WRITABLE, |socket| socket.send(buf))
+                self.io.try_op(Interest::WRITABLE, |socket| socket.send(buf))
             }
 
             /// Polls to send a message. There is one place for a task that polls to write.
@@ -312,7 +312,7 @@ macro_rules! datagram {
             /// # Errors
             /// As [`recv`](Self::recv), and [`WouldBlock`](io::ErrorKind::WouldBlock).
             pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.io.try_io(Interest::READABLE, |socket| socket.recv(buf))
+                self.io.try_op(Interest::READABLE, |socket| socket.recv(buf))
             }
 
             /// Polls to receive a message. There is one place for a task that polls to read.
@@ -340,7 +340,7 @@ macro_rules! datagram {
             /// # Errors
             /// As [`recv`](Self::recv), and [`WouldBlock`](io::ErrorKind::WouldBlock).
             pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, $addr)> {
-                self.io.try_io(Interest::READABLE, |socket| socket.recv_from(buf))
+                self.io.try_op(Interest::READABLE, |socket| socket.recv_from(buf))
             }
 
             /// Polls to receive a message. There is one place for a task that polls to read.

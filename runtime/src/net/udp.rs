@@ -112,7 +112,7 @@ impl UdpSocket {
     /// # Errors
     /// What the system reports, and [`WouldBlock`](io::ErrorKind::WouldBlock).
     pub fn try_send_to(&self, buf: &[u8], target: SocketAddr) -> io::Result<usize> {
-        self.io.try_io(Interest::WRITABLE, |socket| socket.send_to(buf, target))
+        self.io.try_op(Interest::WRITABLE, |socket| socket.send_to(buf, target))
     }
 
     /// Polls to send a message. There is one place for a task that polls to write.

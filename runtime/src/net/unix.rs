@@ -248,7 +248,7 @@ impl UnixDatagram {
     /// # Errors
     /// What the system reports, and [`WouldBlock`](io::ErrorKind::WouldBlock).
     pub fn try_send_to(&self, buf: &[u8], target: impl AsRef<Path>) -> io::Result<usize> {
-        self.io.try_io(Interest::WRITABLE, |socket| socket.send_to(buf, &target))
+        self.io.try_op(Interest::WRITABLE, |socket| socket.send_to(buf, &target))
     }
 
     /// Shuts down reading, writing or both.
