@@ -10,7 +10,7 @@ use std::sync::{Arc, Once};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::probe::{self, Header, Hooks};
-use crate::shim::Ordering::{Relaxed, SeqCst};
+use crate::shim::Ordering::SeqCst;
 use crate::shim::task::AtomicUsize;
 use crate::shim::thread::{self, Thread};
 
@@ -34,17 +34,24 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Counts its wakes.
+/// Counts its wakes, and unparks the thread that made it.
 #[derive(Debug)]
-pub(crate) struct Count(AtomicUsize);
+pub(crate) struct Count(pub(crate) AtomicUsize, Thread);
 
 impl Count {
     pub(crate) fn new() -> Arc<Count> {
-        Arc::new(Count(AtomicUsize::new(0)))
+        Arc::new(Count(AtomicUsize::new(0), thread::current()))
     }
 
     pub(crate) fn get(&self) -> usize {
         self.0.load(SeqCst)
+    }
+
+    /// Parks this thread, which made the counter, until there were `n` wakes.
+    pub(crate) fn wait_for(&self, n: usize) {
+        while self.get() < n {
+            thread::park();
+        }
     }
 
     /// Polls once with a waker that counts here.
@@ -55,7 +62,8 @@ impl Count {
 
 impl Wake for Count {
     fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Relaxed);
+        self.0.fetch_add(1, SeqCst);
+        self.1.unpark();
     }
 }
 
