@@ -11,10 +11,10 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::probe::{self, Header, Hooks};
 use crate::shim::Ordering::SeqCst;
+use crate::shim::Parker;
 use crate::shim::task::AtomicUsize;
-use crate::shim::thread::{self, Thread};
 
-struct Unpark(Thread);
+struct Unpark(Parker);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
@@ -24,23 +24,24 @@ impl Wake for Unpark {
 
 /// Polls `future` on this thread until it is ready; parks in between.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let parker = Parker::new();
+    let waker = Waker::from(Arc::new(Unpark(parker.clone())));
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(out) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return out;
         }
-        thread::park();
+        parker.park_until(None);
     }
 }
 
 /// Counts its wakes, and unparks the thread that made it.
 #[derive(Debug)]
-pub(crate) struct Count(pub(crate) AtomicUsize, Thread);
+pub(crate) struct Count(pub(crate) AtomicUsize, Parker);
 
 impl Count {
     pub(crate) fn new() -> Arc<Count> {
-        Arc::new(Count(AtomicUsize::new(0), thread::current()))
+        Arc::new(Count(AtomicUsize::new(0), Parker::new()))
     }
 
     pub(crate) fn get(&self) -> usize {
@@ -50,7 +51,7 @@ impl Count {
     /// Parks this thread, which made the counter, until there were `n` wakes.
     pub(crate) fn wait_for(&self, n: usize) {
         while self.get() < n {
-            thread::park();
+            self.1.park_until(None);
         }
     }
 
