@@ -666,24 +666,22 @@ impl Visit<'_> {
         want: Want<'_>,
         take: &mut dyn FnMut() -> Option<R>,
     ) -> Option<Outcome<R>> {
-        loop {
-            self.queue.publish_and_fence(list);
-            if want.is_units() {
-                self.pass(list, want);
-                if list.state(self.me) != State::Woken {
-                    return None;
-                }
-            }
-            if let Some(taken) = take() {
-                self.served(list, want);
-                return Some(Outcome::Taken(taken));
-            }
-            if !want.is_units() {
+        self.queue.publish_and_fence(list);
+        if want.is_units() {
+            self.pass(list, want);
+            if list.state(self.me) != State::Woken {
                 return None;
             }
-            // The units were there and are gone: each further round means that another has taken some.
-            self.try_later(list, State::Woken);
         }
+        let taken = take();
+        match (&taken, want) {
+            (Some(_), _) => self.served(list, want),
+            // The units were there and are gone. Whoever took them did so after the fence, and sees us in `word`
+            // when it releases them.
+            (None, Want::Units(..)) => self.try_later(list, State::Woken),
+            (None, Want::Message(_)) => {}
+        }
+        taken.map(Outcome::Taken)
     }
 
     fn try_later(&self, list: &mut List, state: State) {
