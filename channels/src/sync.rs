@@ -54,19 +54,63 @@ pub fn fence_between_seqcst_accesses() {
     imp::fence(Ordering::SeqCst);
 }
 
-/// Parks this thread until it is unparked, until `deadline`, or for no reason. False: the deadline has passed.
+/// What one thread parks on, and others unpark it by. An unpark that comes before the park is not lost.
 ///
-/// In a model no deadline ever comes.
-pub fn park_until(deadline: Option<std::time::Instant>) -> bool {
-    #[cfg(not(filch_loom))]
-    if let Some(deadline) = deadline {
-        let left = deadline.saturating_duration_since(std::time::Instant::now());
-        thread::park_timeout(left);
-        return !left.is_zero();
+/// Under loom it is a flag with a condition variable: loom's own `unpark` sets a thread running whatever it is
+/// blocked on, so that one that is about to take a mutex would lose its wake-up.
+#[derive(Clone, Debug)]
+pub struct Parker(
+    #[cfg(not(filch_loom))] thread::Thread,
+    #[cfg(filch_loom)] Arc<(Mutex<bool>, loom::sync::Condvar)>,
+);
+
+impl Parker {
+    /// For this thread, which alone may park on it.
+    pub fn new() -> Parker {
+        #[cfg(not(filch_loom))]
+        return Parker(thread::current());
+        #[cfg(filch_loom)]
+        Parker(Arc::new((Mutex::new(false), loom::sync::Condvar::new())))
     }
-    let _ = deadline;
-    thread::park();
-    true
+
+    /// Parks this thread until it is unparked, until `deadline`, or for no reason. False: the deadline has passed.
+    ///
+    /// In a model only a deadline that has passed already comes.
+    pub fn park_until(&self, deadline: Option<std::time::Instant>) -> bool {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return false;
+        }
+        #[cfg(not(filch_loom))]
+        match left {
+            Some(left) => thread::park_timeout(left),
+            None => thread::park(),
+        }
+        #[cfg(filch_loom)]
+        {
+            let mut unparked = self.0.0.lock();
+            while !std::mem::take(&mut *unparked) {
+                unparked = self.0.1.wait(unparked).unwrap();
+            }
+        }
+        true
+    }
+
+    pub fn unpark(&self) {
+        #[cfg(not(filch_loom))]
+        self.0.unpark();
+        #[cfg(filch_loom)]
+        {
+            *self.0.0.lock() = true;
+            self.0.1.notify_one();
+        }
+    }
+}
+
+impl Default for Parker {
+    fn default() -> Parker {
+        Parker::new()
+    }
 }
 
 macro_rules! integers {

@@ -10,11 +10,11 @@ use std::sync::{Arc, Once};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::probe::{self, Header, Hooks};
-use crate::shim::Ordering::{Relaxed, SeqCst};
+use crate::shim::Ordering::SeqCst;
+use crate::shim::Parker;
 use crate::shim::task::AtomicUsize;
-use crate::shim::thread::{self, Thread};
 
-struct Unpark(Thread);
+struct Unpark(Parker);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
@@ -24,27 +24,35 @@ impl Wake for Unpark {
 
 /// Polls `future` on this thread until it is ready; parks in between.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let parker = Parker::new();
+    let waker = Waker::from(Arc::new(Unpark(parker.clone())));
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(out) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return out;
         }
-        thread::park();
+        parker.park_until(None);
     }
 }
 
-/// Counts its wakes.
+/// Counts its wakes, and unparks the thread that made it.
 #[derive(Debug)]
-pub(crate) struct Count(AtomicUsize);
+pub(crate) struct Count(pub(crate) AtomicUsize, Parker);
 
 impl Count {
     pub(crate) fn new() -> Arc<Count> {
-        Arc::new(Count(AtomicUsize::new(0)))
+        Arc::new(Count(AtomicUsize::new(0), Parker::new()))
     }
 
     pub(crate) fn get(&self) -> usize {
         self.0.load(SeqCst)
+    }
+
+    /// Parks this thread, which made the counter, until there were `n` wakes.
+    pub(crate) fn wait_for(&self, n: usize) {
+        while self.get() < n {
+            self.1.park_until(None);
+        }
     }
 
     /// Polls once with a waker that counts here.
@@ -55,7 +63,8 @@ impl Count {
 
 impl Wake for Count {
     fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Relaxed);
+        self.0.fetch_add(1, SeqCst);
+        self.1.unpark();
     }
 }
 

@@ -79,15 +79,15 @@ mod tests;
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::ptr;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use list::{Caller, Link, List, Slot, State};
+use list::{Caller, Link, List, Slot, State, Who};
 
 use crate::probe::{self, Header};
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use crate::shim::task::AtomicUsize;
-use crate::shim::{self, Arc, Mutex, MutexGuard, OnceLock, const_unless_model};
+use crate::shim::{self, Arc, Mutex, MutexGuard, OnceLock, Parker, const_unless_model};
 use crate::wake_batch::{WakeBatch, quietly};
 
 /// In `word`: newcomers must queue.
@@ -167,7 +167,7 @@ impl WaitQueue {
     fn try_claim_locked<R>(&self, take: &mut dyn FnMut() -> Option<R>) -> Option<R> {
         let mut list = self.core().list.lock();
         let shut = list.is_gate_shut();
-        let caller = Caller { id: probe::current_id(), waker: None };
+        let caller = Caller { id: probe::current_id(), who: Who::Nobody };
         let sibling = if shut { list.sibling(None, caller) } else { None };
         let taken = if !shut || sibling.is_some() { take() } else { None };
         if let (Some(_), Some(sibling)) = (&taken, sibling) {
@@ -417,7 +417,7 @@ impl Waiter {
                 return Poll::Ready(Outcome::Taken(taken));
             }
         }
-        self.wait(queue, Want::Units(need, &free), &mut take, Some(cx.waker()))
+        self.wait(queue, Want::Units(need, &free), &mut take, Who::Task(cx.waker()))
     }
 
     /// Waits to be told something, or for `ready` to answer. `word` is what [`WaitQueue::notify_where`] chooses by.
@@ -437,7 +437,7 @@ impl Waiter {
                 return Poll::Ready(Outcome::Taken(answer));
             }
         }
-        self.wait(queue, Want::Message(word), &mut ready, Some(cx.waker()))
+        self.wait(queue, Want::Message(word), &mut ready, Who::Task(cx.waker()))
     }
 
     /// [`poll_claim`](Self::poll_claim) on a thread, which parks. `None`: the deadline came first.
@@ -476,12 +476,13 @@ impl Waiter {
         take: &mut dyn FnMut() -> Option<R>,
         deadline: Option<Instant>,
     ) -> Option<Outcome<R>> {
+        let parker = Parker::new();
         let mut waiter = pin!(Waiter::new());
         loop {
-            if let Poll::Ready(outcome) = waiter.as_mut().wait(queue, want, take, None) {
+            if let Poll::Ready(outcome) = waiter.as_mut().wait(queue, want, take, Who::Thread(&parker)) {
                 return Some(outcome);
             }
-            if !shim::park_until(deadline) {
+            if !parker.park_until(deadline) {
                 // What came at the last moment is not lost: an invitation passes on, a message is an answer.
                 return waiter.leave().map(Outcome::Told);
             }
@@ -529,11 +530,11 @@ impl Waiter {
         queue: &WaitQueue,
         want: Want<'_>,
         take: &mut dyn FnMut() -> Option<R>,
-        waker: Option<&Waker>,
+        who: Who<'_>,
     ) -> Poll<Outcome<R>> {
         // SAFETY: as in `leave`.
         let this = unsafe { self.get_unchecked_mut() };
-        let caller = Caller { id: probe::current_id(), waker };
+        let caller = Caller { id: probe::current_id(), who };
         // A first wait needs a waker for sure. Later ones mostly find the right one in place.
         let mut party = None;
         if this.core.is_none() {
@@ -665,24 +666,22 @@ impl Visit<'_> {
         want: Want<'_>,
         take: &mut dyn FnMut() -> Option<R>,
     ) -> Option<Outcome<R>> {
-        loop {
-            self.queue.publish_and_fence(list);
-            if want.is_units() {
-                self.pass(list, want);
-                if list.state(self.me) != State::Woken {
-                    return None;
-                }
-            }
-            if let Some(taken) = take() {
-                self.served(list, want);
-                return Some(Outcome::Taken(taken));
-            }
-            if !want.is_units() {
+        self.queue.publish_and_fence(list);
+        if want.is_units() {
+            self.pass(list, want);
+            if list.state(self.me) != State::Woken {
                 return None;
             }
-            // The units were there and are gone: each further round means that another has taken some.
-            self.try_later(list, State::Woken);
         }
+        let taken = take();
+        match (&taken, want) {
+            (Some(_), _) => self.served(list, want),
+            // The units were there and are gone. Whoever took them did so after the fence, and sees us in `word`
+            // when it releases them.
+            (None, Want::Units(..)) => self.try_later(list, State::Woken),
+            (None, Want::Message(_)) => {}
+        }
+        taken.map(Outcome::Taken)
     }
 
     fn try_later(&self, list: &mut List, state: State) {

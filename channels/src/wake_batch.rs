@@ -11,7 +11,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-use crate::shim::thread::Thread;
+use crate::shim::Parker;
 
 /// How many are woken between two acquisitions of the lock.
 #[cfg(not(filch_loom))]
@@ -23,7 +23,7 @@ const CAPACITY: usize = 2;
 #[derive(Debug)]
 pub(crate) enum Wake {
     Task(Waker),
-    Thread(Thread),
+    Thread(Parker),
 }
 
 impl Wake {

@@ -479,8 +479,10 @@ impl<T> Ring<T> {
         self.tail.0.load(Acquire) & CLOSED != 0
     }
 
-    /// How many places a push or a reservation would find at once. All there are when closed, so that whoever
-    /// waits comes to see. Counts slot by slot: only asked when somebody waits.
+    /// How many places a push or a reservation would find; 0 if the next one is still busy. All there are
+    /// when closed, so that whoever waits comes to see.
+    ///
+    /// Counts those behind the first that are busy yet: who comes for one in vain asks again, and gets 0.
     pub(crate) fn free(&self) -> usize {
         loop {
             // Ordering: Acquire as in `claim`.
@@ -493,31 +495,32 @@ impl<T> Ring<T> {
                 let position = self.advance(position, step);
                 self.slot(position).stamp.load(Acquire) == position
             };
-            let rest = reserved..self.slots.len() as u64;
-            let count = if is_free(0) { rest.take_while(|&step| is_free(step)).count() } else { 0 };
+            let is_free = is_free(0) && is_free(reserved);
+            let used = self.distance(self.head.0.load(Acquire), position) + reserved;
             if self.tail.0.load(Acquire) == tail {
-                return count;
+                let free = (self.slots.len() as u64).saturating_sub(used);
+                return if is_free { free as usize } else { 0 };
             }
         }
     }
 
-    /// How many values a pop would find at once. All there are when nothing will come, so that whoever waits
-    /// comes to see. Counts slot by slot: only asked when somebody waits.
+    /// How many values a pop would find; 0 if the oldest is still busy. All there are when nothing will come,
+    /// so that whoever waits comes to see. Counts those behind the first as `free` does.
     pub(crate) fn ready(&self) -> usize {
         loop {
             // Ordering: Acquire as in `claim`.
             let head = self.head.0.load(Acquire);
-            let is_full = |&step: &u64| {
-                let position = self.advance(head, step);
-                self.slot(position).stamp.load(Acquire) == position + self.one
-            };
-            let count = (0..self.slots.len() as u64).take_while(is_full).count();
+            let is_full = self.slot(head).stamp.load(Acquire) == head + self.one;
             let tail = self.tail.0.load(Acquire);
             if self.head.0.load(Acquire) != head {
                 continue;
             }
-            let over = self.position(tail) == head && tail & CLOSED != 0 && self.reserved(tail) == 0;
-            return if over { usize::MAX } else { count };
+            let len = self.distance(head, self.position(tail));
+            return match len {
+                0 if tail & CLOSED != 0 && self.reserved(tail) == 0 => usize::MAX,
+                _ if is_full => len as usize,
+                _ => 0,
+            };
         }
     }
 

@@ -97,7 +97,6 @@ mod unit {
                 assert_eq!((look.len, look.reserved, look.closed), (model.len(), reserved, false));
                 assert_eq!((look.pushed, look.popped), (pushed, popped));
                 assert_eq!(ring.ready(), model.len());
-                // A place is free for a push when the one at the end is.
                 assert_eq!(ring.free(), capacity - model.len() - reserved);
             }
         }

@@ -1,1 +1,8 @@
+//! Tests of `Semaphore`.
 
+use super::*;
+use crate::test_util::{Count, FakeTask, block_on};
+
+mod model;
+#[cfg(not(filch_loom))]
+mod unit;

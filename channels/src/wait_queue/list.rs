@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use crate::probe::TaskRef;
-use crate::shim::{UnsafeCell, thread};
+use crate::shim::{Parker, UnsafeCell};
 use crate::wake_batch::{Wake, WakeBatch};
 
 /// How often a waiter may find that another was quicker before newcomers have to queue behind it.
@@ -71,37 +71,48 @@ type Identity = (*const (), *const std::task::RawWakerVTable);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller<'a> {
     pub(super) id: u64,
-    /// None: a thread that will park.
-    pub(super) waker: Option<&'a Waker>,
+    pub(super) who: Who<'a>,
+}
+
+/// What a [`Caller`] can be woken by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Who<'a> {
+    Task(&'a Waker),
+    Thread(&'a Parker),
+    /// It does not wait.
+    Nobody,
 }
 
 impl Caller<'_> {
     /// Clones the waker: not to be called under a lock.
     pub(super) fn party(&self, settles: bool) -> Party {
-        let wake = match self.waker {
-            Some(waker) => Wake::Task(waker.clone()),
-            None => Wake::Thread(thread::current()),
+        let signal = match self.who {
+            Who::Task(waker) => Signal::Armed(Wake::Task(waker.clone())),
+            Who::Thread(parker) => Signal::Armed(Wake::Thread(parker.clone())),
+            Who::Nobody => Signal::Sent(None),
         };
         // A thread that parks inside a poll does not end it, so there is nothing to settle for it.
-        let task = if settles && self.waker.is_some() { TaskRef::current() } else { None };
-        Party { id: self.id, task, signal: Signal::Armed(wake) }
+        let task = if settles && matches!(self.who, Who::Task(_)) { TaskRef::current() } else { None };
+        Party { id: self.id, task, signal }
     }
 
     fn is_same_task(&self, party: &Party) -> bool {
         if self.id != 0 || party.id != 0 {
             return self.id == party.id;
         }
-        match (&party.signal, self.waker) {
-            (Signal::Armed(Wake::Task(theirs)), Some(mine)) => theirs.will_wake(mine),
-            (Signal::Sent(Some(theirs)), Some(mine)) => *theirs == identity(mine),
+        match (&party.signal, self.who) {
+            (Signal::Armed(Wake::Task(theirs)), Who::Task(mine)) => theirs.will_wake(mine),
+            (Signal::Sent(Some(theirs)), Who::Task(mine)) => *theirs == identity(mine),
             _ => false,
         }
     }
 
     fn is_armed_in(&self, party: &Party) -> bool {
-        match (&party.signal, self.waker) {
-            (Signal::Armed(Wake::Task(theirs)), Some(mine)) => party.id == self.id && theirs.will_wake(mine),
-            (Signal::Armed(Wake::Thread(_)), None) => true,
+        match (&party.signal, self.who) {
+            (Signal::Armed(Wake::Task(theirs)), Who::Task(mine)) => {
+                party.id == self.id && theirs.will_wake(mine)
+            }
+            (Signal::Armed(Wake::Thread(_)), Who::Thread(_)) => true,
             _ => false,
         }
     }

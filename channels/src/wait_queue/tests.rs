@@ -29,14 +29,15 @@ impl Pool {
         Pool { free: AtomicUsize::new(free), queue: WaitQueue::fair() }
     }
 
+    /// As weak as the queue allows, so that the models show what its fences do.
     fn free(&self) -> usize {
-        self.free.load(SeqCst)
+        self.free.load(Relaxed)
     }
 
     fn take(&self, n: usize) -> Option<()> {
         let mut free = self.free();
         while free >= n {
-            match self.free.compare_exchange(free, free - n, SeqCst, SeqCst) {
+            match self.free.compare_exchange(free, free - n, AcqRel, Relaxed) {
                 Ok(_) => return Some(()),
                 Err(now) => free = now,
             }

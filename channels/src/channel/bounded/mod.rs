@@ -35,12 +35,14 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use crate::ring::{CAPACITY_MAX, Pop, Push, Ring};
-use crate::shim::Arc;
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::shim::task::AtomicUsize;
-use crate::wait_queue::{Outcome, WaitQueue};
+use crate::shim::{Arc, thread};
+use crate::wait_queue::{Outcome, WaitQueue, Waiter};
 
 mod recv;
 mod send;
@@ -125,7 +127,12 @@ impl<T> Shared<T> {
 
     /// The same for a reservation.
     fn take_rooms(&self, count: usize) -> Option<Result<(), IsClosed>> {
-        self.answer(self.ring.reserve(count))
+        let push = self.ring.reserve(count);
+        if push == Push::Busy {
+            // The units may be there all the same, and the line asks again at once: let the other one finish.
+            thread::yield_now();
+        }
+        self.answer(push)
     }
 
     #[inline]
@@ -151,13 +158,13 @@ impl<T> Shared<T> {
     /// To be called after each message that was put in.
     #[inline]
     fn sent(&self) {
-        self.messages.release(|| self.ring.ready());
+        release(&self.messages, || self.ring.ready());
     }
 
     /// To be called after each message that was taken out.
     #[inline]
     fn received(&self) {
-        self.room.release(|| self.ring.free());
+        release(&self.room, || self.ring.free());
     }
 
     /// Puts a message where a permit has kept room for it.
@@ -233,6 +240,18 @@ impl<T> Shared<T> {
     }
 }
 
+/// Invites who waits, after a unit was put in.
+///
+/// `release_one` does nothing while somebody is invited already and has not come: that one will see to the
+/// rest. So a sender that fills the ring for one receiver touches the lock once, not for each message. When
+/// more than one waits we do not leave it at that, since the one who was invited may take its time. How many
+/// wait may have changed when `release_one` looks; then the one who was invited runs the pass when it comes,
+/// as always.
+#[inline]
+fn release(line: &WaitQueue, units: impl Fn() -> usize) {
+    if line.waiters() <= 1 { line.release_one(units) } else { line.release(units) }
+}
+
 /// Adds one to a count of ends that was not 0; false: it was.
 fn revive(count: &AtomicUsize) -> bool {
     // Ordering: Acquire pairs with the AcqRel of the count's end: nothing needs to be seen but the count
@@ -245,6 +264,30 @@ fn revive(count: &AtomicUsize) -> bool {
         }
     }
     false
+}
+
+/// Takes units of a line, or waits for them; what all the futures do. The budget has been seen to.
+///
+/// The waiter is made when there is something to wait for: it is large, and a future is moved when it is made.
+#[inline]
+fn poll_units<R>(
+    line: &WaitQueue,
+    mut waiter: Pin<&mut Option<Waiter>>,
+    need: usize,
+    units: impl Fn() -> usize,
+    mut take: impl FnMut() -> Option<R>,
+    cx: &mut Context<'_>,
+) -> Poll<R> {
+    if waiter.is_none() {
+        if line.may_barge() {
+            if let Some(answer) = take() {
+                return Poll::Ready(answer);
+            }
+        }
+        waiter.set(Some(Waiter::new()));
+    }
+    let Some(waiter) = waiter.as_pin_mut() else { unreachable!("set above") };
+    waiter.poll_claim(line, need, units, take, cx).map(taken)
 }
 
 /// The answer of a line that closes by its units and tells nobody anything.

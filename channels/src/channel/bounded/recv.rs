@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
-use super::{IsClosed, Shared, State, Stats, revive, taken};
+use super::{IsClosed, Shared, State, Stats, poll_units, revive, taken};
 use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::probe::{self, Wait};
 use crate::ring::Pop;
@@ -59,7 +59,7 @@ impl<T> Receiver<T> {
     /// receiver's will do for a message.
     #[track_caller]
     pub fn recv(&self) -> Recv<'_, T> {
-        Recv { receiver: self, location: Location::caller(), waiter: Waiter::new() }
+        Recv { receiver: self, location: Location::caller(), waiter: None }
     }
 
     /// Waits for a message, then takes all that are there, up to `limit`, appends them to `buffer` and says
@@ -82,7 +82,7 @@ impl<T> Receiver<T> {
     /// **Strict.** Messages are taken only by the poll that returns.
     #[track_caller]
     pub fn recv_many<'a>(&'a self, buffer: &'a mut Vec<T>, limit: usize) -> RecvMany<'a, T> {
-        RecvMany { receiver: self, buffer, limit, location: Location::caller(), waiter: Waiter::new() }
+        RecvMany { receiver: self, buffer, limit, location: Location::caller(), waiter: None }
     }
 
     /// Takes a message if there is one at once.
@@ -176,7 +176,9 @@ impl<T> Receiver<T> {
             }
         }
         let waiter = self.stream.get_or_insert_with(|| Box::pin(Waiter::new())).as_mut();
-        poll_message(shared, waiter, None, cx).map(Result::ok)
+        let units = || shared.ring.ready();
+        let polled = waiter.poll_claim(&shared.messages, 1, units, || shared.take_message(), cx);
+        settle(shared, polled.map(taken), None).map(Result::ok)
     }
 
     /// Closes the channel: no message goes in any more, what is there can still be received. False: it was
@@ -251,16 +253,15 @@ fn finish<T>(shared: &Shared<T>, answer: Result<T, IsClosed>) -> Result<T, RecvE
     Ok(message)
 }
 
-/// Waits for one message; what both the future and the stream do. The budget has been seen to.
+/// What both the future and the stream make of a poll of their waiter.
 #[inline]
-fn poll_message<T>(
+fn settle<T>(
     shared: &Shared<T>,
-    waiter: Pin<&mut Waiter>,
+    polled: Poll<Result<T, IsClosed>>,
     location: Option<&'static Location<'static>>,
-    cx: &mut Context<'_>,
 ) -> Poll<Result<T, RecvError>> {
-    match waiter.poll_claim(&shared.messages, 1, || shared.ring.ready(), || shared.take_message(), cx) {
-        Poll::Ready(outcome) => Poll::Ready(finish(shared, taken(outcome))),
+    match polled {
+        Poll::Ready(answer) => Poll::Ready(finish(shared, answer)),
         Poll::Pending => {
             probe::waiting(Wait::Recv, shared.address(), location);
             Poll::Pending
@@ -330,7 +331,7 @@ pin_project! {
         receiver: &'a Receiver<T>,
         location: &'static Location<'static>,
         #[pin]
-        waiter: Waiter,
+        waiter: Option<Waiter>,
     }
 }
 
@@ -341,7 +342,9 @@ impl<T> Future for Recv<'_, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
         ready!(probe::poll_budget(cx));
         let this = self.project();
-        poll_message(&this.receiver.shared, this.waiter, Some(this.location), cx)
+        let shared = &*this.receiver.shared;
+        let (units, take) = (|| shared.ring.ready(), || shared.take_message());
+        settle(shared, poll_units(&shared.messages, this.waiter, 1, units, take, cx), Some(this.location))
     }
 }
 
@@ -354,7 +357,7 @@ pin_project! {
         limit: usize,
         location: &'static Location<'static>,
         #[pin]
-        waiter: Waiter,
+        waiter: Option<Waiter>,
     }
 }
 
@@ -373,10 +376,9 @@ impl<T> Future for RecvMany<'_, T> {
             Pop::Closed => Some(0),
             Pop::Empty | Pop::Busy => None,
         };
-        match this.waiter.poll_claim(&shared.messages, 1, || shared.ring.ready(), take, cx) {
-            Poll::Ready(outcome) => {
+        match poll_units(&shared.messages, this.waiter, 1, || shared.ring.ready(), take, cx) {
+            Poll::Ready(count) => {
                 probe::spend();
-                let count = taken(outcome);
                 shared.room.release_after_store(|| shared.ring.free());
                 Poll::Ready(count)
             }

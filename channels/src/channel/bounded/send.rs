@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use super::{IsClosed, Shared, Stats, revive, taken};
+use super::{IsClosed, Shared, Stats, poll_units, revive};
 use crate::channel::error::{SendError, SendTimeoutError, TrySendError};
 use crate::probe::{self, Wait};
 use crate::ring::{Force, Push};
@@ -53,7 +53,7 @@ impl<T> Sender<T> {
     /// it back; to have it not leave your hands before there is room, [`reserve`](Sender::reserve) first.
     #[track_caller]
     pub fn send(&self, message: T) -> Send<'_, T> {
-        Send { sender: self, message: Some(message), location: Location::caller(), waiter: Waiter::new() }
+        Send { sender: self, message: Some(message), location: Location::caller(), waiter: None }
     }
 
     /// Sends a message if there is room at once.
@@ -206,7 +206,7 @@ impl<T> Sender<T> {
     /// **Loses its place in line.** No room is lost.
     #[track_caller]
     pub fn reserve_many(&self, count: usize) -> ReserveMany<'_, T> {
-        ReserveMany { sender: self, count, location: Location::caller(), waiter: Waiter::new() }
+        ReserveMany { sender: self, count, location: Location::caller(), waiter: None }
     }
 
     /// [`reserve`](Sender::reserve), with a permit that owns the sender.
@@ -218,7 +218,7 @@ impl<T> Sender<T> {
     /// **Loses its place in line.** The sender is dropped with the future; keep a clone.
     #[track_caller]
     pub fn reserve_owned(self) -> ReserveOwned<T> {
-        ReserveOwned { sender: Some(self), location: Location::caller(), waiter: Waiter::new() }
+        ReserveOwned { sender: Some(self), location: Location::caller(), waiter: None }
     }
 
     /// Keeps room for one message if there is some at once.
@@ -489,7 +489,7 @@ pin_project! {
         message: Option<T>,
         location: &'static Location<'static>,
         #[pin]
-        waiter: Waiter,
+        waiter: Option<Waiter>,
     }
 }
 
@@ -507,8 +507,8 @@ impl<T> Send<'_, T> {
     /// assert_eq!(sending.into_inner(), Some("second"));
     /// ```
     pub fn into_inner(self: Pin<&mut Self>) -> Option<T> {
-        let this = self.project();
-        this.waiter.leave();
+        let mut this = self.project();
+        this.waiter.set(None);
         this.message.take()
     }
 }
@@ -523,10 +523,10 @@ impl<T> Future for Send<'_, T> {
         assert!(this.message.is_some(), "the message of this send is gone: it was sent or taken back");
         let shared = &*this.sender.shared;
         let (message, free) = (this.message, || shared.ring.free());
-        match this.waiter.poll_claim(&shared.room, 1, free, || shared.take_room(message), cx) {
+        match poll_units(&shared.room, this.waiter, 1, free, || shared.take_room(message), cx) {
             Poll::Ready(outcome) => {
                 probe::spend();
-                Poll::Ready(match (taken(outcome), message.take()) {
+                Poll::Ready(match (outcome, message.take()) {
                     (Err(IsClosed), Some(message)) => Err(SendError(message)),
                     _ => {
                         shared.sent();
@@ -552,7 +552,7 @@ impl<T> fmt::Debug for Send<'_, T> {
 fn poll_rooms<T>(
     shared: &Shared<T>,
     count: usize,
-    waiter: Pin<&mut Waiter>,
+    waiter: Pin<&mut Option<Waiter>>,
     location: &'static Location<'static>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), SendError<()>>> {
@@ -561,10 +561,10 @@ fn poll_rooms<T>(
         let ok = count == 0 && !shared.ring.is_closed();
         return Poll::Ready(if ok { Ok(()) } else { Err(SendError(())) });
     }
-    match waiter.poll_claim(&shared.room, count, || shared.ring.free(), || shared.take_rooms(count), cx) {
+    match poll_units(&shared.room, waiter, count, || shared.ring.free(), || shared.take_rooms(count), cx) {
         Poll::Ready(outcome) => {
             probe::spend();
-            Poll::Ready(taken(outcome).map_err(|IsClosed| SendError(())))
+            Poll::Ready(outcome.map_err(|IsClosed| SendError(())))
         }
         Poll::Pending => {
             probe::waiting(Wait::Send, shared.address(), Some(location));
@@ -603,7 +603,7 @@ pin_project! {
         count: usize,
         location: &'static Location<'static>,
         #[pin]
-        waiter: Waiter,
+        waiter: Option<Waiter>,
     }
 }
 
@@ -626,7 +626,7 @@ pin_project! {
         sender: Option<Sender<T>>,
         location: &'static Location<'static>,
         #[pin]
-        waiter: Waiter,
+        waiter: Option<Waiter>,
     }
 }
 

@@ -106,33 +106,35 @@ fn model_cancel_of_a_big_request_lets_the_small_one_in() {
     });
 }
 
-/// A task that was invited ends a poll without coming, while its future claims nothing, and another task waits.
+/// A task that was invited runs, but does not come, and another is behind it.
 #[test]
 fn model_settle_and_release() {
     model(|| {
         let pool = Arc::new(Pool::new(0));
-        let task = FakeTask::new(1);
-        let mut left_alone = claim(&pool, 1);
-        assert!(task.poll_one(left_alone.as_mut()).is_pending());
+        let runtime = {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                let task = FakeTask::new(1);
+                let mut left_alone = claim(&pool, 1);
+                if task.poll_one(left_alone.as_mut()).is_ready() {
+                    pool.put(1);
+                } else {
+                    task.wakes.wait_for(1);
+                    task.poll(|_| ());
+                }
+                left_alone
+            })
+        };
         let releaser = {
             let pool = pool.clone();
             thread::spawn(move || pool.put(1))
         };
-        // The runtime of the task: it polls it once more for each wake-up, and the task polls nothing.
-        let runtime = thread::spawn(move || {
-            let mut polled = 0;
-            while polled == 0 || task.wakes.get() == 0 {
-                task.poll(|_| ());
-                polled += 1;
-                thread::yield_now();
-            }
-            task.poll(|_| ());
-            left_alone
-        });
+        // Before the other task, or else instead of it; then the unit is free for it once more.
         block_on(pool.claim(1));
+        pool.put(1);
         releaser.join().unwrap();
         drop(runtime.join().unwrap());
-        assert_eq!((pool.free(), pool.queue.lock().list.len()), (0, 0));
+        assert_eq!((pool.free(), pool.queue.lock().list.len()), (1, 0));
     });
 }
 
