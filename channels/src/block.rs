@@ -1,8 +1,8 @@
 //! Layer 1. Drives one poll function on a thread, for the `_blocking` and `_timeout` forms of the channels.
 //!
-//! Owns the waker of a parked thread: a flag and the thread's handle. The flag, not the token of `thread::park`, says
-//! whether a wake-up came, so that others may use the token too. Polls spend no task's budget: the functions given
-//! here leave it alone, as a thread that waits has no other task to yield to.
+//! Owns the waker of a parked thread: a flag and the thread's handle. The flag, not the token of
+//! `thread::park`, says whether a wake-up came, so that others may use the token too. Polls spend no task's
+//! budget: the functions given here leave it alone, as a thread that waits has no other task to yield to.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -24,8 +24,9 @@ impl Wake for Parked {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Ordering: Release pairs with the Acquire swap in `block_until`: who sees the flag sees what led to it. A swap,
-        // not a store, as whoever finds the flag up need not unpark again (and loom orders stores and swaps loosely).
+        // Ordering: Release pairs with the Acquire swap in `block_until`: who sees the flag sees what led to
+        // it. A swap, not a store, as whoever finds the flag up need not unpark again (and loom orders stores
+        // and swaps loosely).
         if !self.woken.swap(true, Release) {
             self.thread.unpark();
         }

@@ -1,9 +1,10 @@
 //! Layer 0. A place for one waker, written by one side of a pair and read by both.
 //!
-//! Owns the cell and nothing else: when it may be read and who may use what was read is decided by the state word of
-//! its owner, `channel::oneshot`, its only caller. In place of the usual lock bits (futures' `AtomicWaker`, tokio's
-//! oneshot) a slot is *copied* before a state change and the copy is used only by the side whose change went through,
-//! so that a send needs one locked operation, and touches the allocation for the last time in it.
+//! Owns the cell and nothing else: when it may be read and who may use what was read is decided by the state
+//! word of its owner, `channel::oneshot`, its only caller. In place of the usual lock bits (futures'
+//! `AtomicWaker`, tokio's oneshot) a slot is *copied* before a state change and the copy is used only by the
+//! side whose change went through, so that a send needs one locked operation, and touches the allocation for
+//! the last time in it.
 
 use std::mem::MaybeUninit;
 use std::task::Waker;
@@ -30,8 +31,8 @@ impl WakerSlot {
         });
     }
 
-    /// A bitwise copy. It becomes a `Waker` (`assume_init`) only in the hands of the side whose state change says so;
-    /// until then it is bits, which nothing drops.
+    /// A bitwise copy. It becomes a `Waker` (`assume_init`) only in the hands of the side whose state change
+    /// says so; until then it is bits, which nothing drops.
     ///
     /// # Safety
     /// The slot was written, that write happened before, and nobody writes meanwhile.
@@ -40,8 +41,8 @@ impl WakerSlot {
         self.0.with(|slot| unsafe { slot.read() })
     }
 
-    /// Whether the waker in the slot wakes the same task as `waker`. It may have been used up by the other side in the
-    /// meantime: only its two pointers are compared, nothing behind them is looked at.
+    /// Whether the waker in the slot wakes the same task as `waker`. It may have been used up by the other
+    /// side in the meantime: only its two pointers are compared, nothing behind them is looked at.
     ///
     /// # Safety
     /// As for `copy`.

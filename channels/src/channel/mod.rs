@@ -1,4 +1,4 @@
-//! Layer 3. Channels for threads and tasks alike, on any runtime.
+//! Channels for threads and tasks alike, on any runtime.
 //!
 //! | | messages | ends | when full |
 //! |---|---|---|---|
@@ -6,8 +6,8 @@
 //! | [`oneshot`] | one | one to one | never |
 //! | [`broadcast`] | each to every receiver | many to many | the oldest goes, slow receivers are told |
 //!
-//! Waiting comes in threes: `try_recv` never waits, `recv().await` waits in a task, `recv_blocking` waits on a thread.
-//! Tasks and threads may use the same channel, and the same end of it, at the same time.
+//! Waiting comes in threes: `try_recv` never waits, `recv().await` waits in a task, `recv_blocking` waits on
+//! a thread. Tasks and threads may use the same channel, and the same end of it, at the same time.
 
 mod bounded;
 pub mod broadcast;

@@ -1,18 +1,20 @@
 //! Layer 0. A bounded queue for many producers and many consumers that never waits.
 //!
-//! Owns the slots and two words, `tail` and `head`. Names nothing but the shim; who waits for room or for messages is
-//! the business of `channel::bounded`, its only caller.
+//! Owns the slots and two words, `tail` and `head`. Names nothing but the shim; who waits for room or for
+//! messages is the business of `channel::bounded`, its only caller.
 //!
-//! Based on Vyukov's bounded MPMC queue <https://www.1024cores.net/home/lock-free-algorithms/queues>: each slot has a
-//! stamp that says for which lap of the ring it is free or full, so that a push or a pop is one compare-exchange of
-//! `tail` or `head`, and one write of the stamp. We differ in these points:
+//! Based on Vyukov's bounded MPMC queue <https://www.1024cores.net/home/lock-free-algorithms/queues>: each
+//! slot has a stamp that says for which lap of the ring it is free or full, so that a push or a pop is one
+//! compare-exchange of `tail` or `head`, and one write of the stamp. We differ in these points:
 //! - A position is a lap and an index, as in crossbeam's `ArrayQueue`, so any capacity from 1 up will do.
-//! - `tail` also counts the places that are *reserved*, and says whether the ring is closed. So a reservation, which in
-//!   tokio's channel costs every message two operations on a semaphore, costs those who make none nothing; and no push
-//!   goes through after `close`.
-//! - A stamp is written by a `SeqCst` read-modify-write, which is what `WaitQueue::release` asks of whoever frees a unit.
-//! - Nobody spins. If a slot is claimed but not yet written, or not yet read, the answer is `Busy`: another thread is
-//!   between two instructions of its own and will call `release` when it is through. The caller decides what to do.
+//! - `tail` also counts the places that are *reserved*, and says whether the ring is closed. So a
+//!   reservation, which in tokio's channel costs every message two operations on a semaphore, costs those who
+//!   make none nothing; and no push goes through after `close`.
+//! - A stamp is written by a `SeqCst` read-modify-write, which is what `WaitQueue::release` asks of whoever
+//!   frees a unit.
+//! - Nobody spins. If a slot is claimed but not yet written, or not yet read, the answer is `Busy`: another
+//!   thread is between two instructions of its own and will call `release` when it is through. The caller
+//!   decides what to do.
 
 use std::mem::MaybeUninit;
 
@@ -38,11 +40,11 @@ struct Padded(AtomicU64);
 
 /// One place. For the slot of position `p` in a lap:
 ///
-/// | stamp        | the slot is                   | who may touch `value`                                       |
-/// |--------------|-------------------------------|-------------------------------------------------------------|
-/// | `p`          | free, or claimed by a producer| whoever moved `tail` from `p`                               |
-/// | `p` + 1      | full, or claimed by a consumer| whoever moved `head` from `p`                               |
-/// | `p` + a lap  | free for the next lap         | as in the first row                                         |
+/// | stamp       | the slot is                    | who may touch `value`         |
+/// |-------------|--------------------------------|-------------------------------|
+/// | `p`         | free, or claimed by a producer | whoever moved `tail` from `p` |
+/// | `p` + 1     | full, or claimed by a consumer | whoever moved `head` from `p` |
+/// | `p` + a lap | free for the next lap          | as in the first row           |
 struct Slot<T> {
     stamp: AtomicU64,
     value: UnsafeCell<MaybeUninit<T>>,
@@ -50,8 +52,8 @@ struct Slot<T> {
 
 /// See the head of this file.
 pub(crate) struct Ring<T> {
-    /// `lap, index, reserved places, CLOSED`, from the high bits to the low. The fields for the index and for the
-    /// reserved places hold any number from 0 to the capacity.
+    /// `lap, index, reserved places, CLOSED`, from the high bits to the low. The fields for the index and for
+    /// the reserved places hold any number from 0 to the capacity.
     tail: Padded,
     /// `lap, index`, in the same bits.
     head: Padded,
@@ -62,8 +64,8 @@ pub(crate) struct Ring<T> {
     lap: u64,
 }
 
-// SAFETY: a value is moved in on one thread and out on another, so `T: Send`. No `&T` is ever handed out, and the
-// stamps see to it that a slot's value has one user at a time (table at `Slot`).
+// SAFETY: a value is moved in on one thread and out on another, so `T: Send`. No `&T` is ever handed out, and
+// the stamps see to it that a slot's value has one user at a time (table at `Slot`).
 unsafe impl<T: Send> Send for Ring<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Ring<T> {}
@@ -177,12 +179,14 @@ impl<T> Ring<T> {
         self.index(to) + capacity - self.index(from)
     }
 
-    /// Takes places at the end, or says why not: `filled` (0 or 1) to be filled by the caller, `reserve` for later.
+    /// Takes places at the end, or says why not: `filled` (0 or 1) to be filled by the caller, `reserve` for
+    /// later.
     #[inline]
     fn claim(&self, filled: u64, reserve: u64) -> Result<u64, Push> {
-        // Ordering: the stamps carry the values, not the two ends. Still each end is changed with Release and loaded with
-        // Acquire, here and below, so that two looks fit together: who sees a `tail` also sees every `head` that its
-        // producers needed to get there, and the other way round. So `tail - head` is never out of range.
+        // Ordering: the stamps carry the values, not the two ends. Still each end is changed with Release and
+        // loaded with Acquire, here and below, so that two looks fit together: who sees a `tail` also sees
+        // every `head` that its producers needed to get there, and the other way round. So `tail - head` is
+        // never out of range.
         let mut tail = self.tail.0.load(Acquire);
         loop {
             if tail & CLOSED != 0 {
@@ -193,10 +197,11 @@ impl<T> Ring<T> {
             if places > self.slots.len() as u64 {
                 return Err(Push::Full);
             }
-            // The last of the places we want is `last`. Consumers claim places in order, so if that one was left, then all
-            // before it are at least claimed.
+            // The last of the places we want is `last`. Consumers claim places in order, so if that one was
+            // left, then all before it are at least claimed.
             let last = self.advance(position, places - 1);
-            // Ordering: Acquire pairs with the stamp written in `vacate`: the value was moved out before we move ours in.
+            // Ordering: Acquire pairs with the stamp written in `vacate`: the value was moved out before we
+            // move ours in.
             let is_free = self.slot(last).stamp.load(Acquire) == last
                 && (filled == 0 || last == position || self.slot(position).stamp.load(Acquire) == position);
             if is_free {
@@ -222,7 +227,8 @@ impl<T> Ring<T> {
     /// Fills the slot of a position that was claimed.
     ///
     /// # Safety
-    /// The caller moved `tail` from `position`, its stamp is `position` (seen with Acquire), and this is the one call.
+    /// The caller moved `tail` from `position`, its stamp is `position` (seen with Acquire), and this is the
+    /// one call.
     #[inline]
     unsafe fn fill(&self, position: u64, value: T) {
         let slot = self.slot(position);
@@ -230,15 +236,16 @@ impl<T> Ring<T> {
             // SAFETY: table at `Slot`, first row: the value is the caller's to write.
             unsafe { (*cell).write(value) };
         });
-        // Ordering: Release pairs with the Acquire load of the stamp in `pop`: it sees the value. SeqCst, and a
-        // read-modify-write, for `WaitQueue::release`, which our caller calls next.
+        // Ordering: Release pairs with the Acquire load of the stamp in `pop`: it sees the value. SeqCst, and
+        // a read-modify-write, for `WaitQueue::release`, which our caller calls next.
         slot.stamp.swap(position + self.one, SeqCst);
     }
 
     /// Moves the value out of the slot of a position that was claimed. The slot is not vacated.
     ///
     /// # Safety
-    /// The caller moved `head` from `position`, its stamp is `position` + 1 (seen with Acquire), and this is the one call.
+    /// The caller moved `head` from `position`, its stamp is `position` + 1 (seen with Acquire), and this is
+    /// the one call.
     #[inline]
     unsafe fn read(&self, position: u64) -> T {
         // SAFETY: table at `Slot`, second row: the value is there, and the caller's to take.
@@ -252,7 +259,8 @@ impl<T> Ring<T> {
         match self.claim(1, 0) {
             Ok(position) => {
                 if let Some(value) = value.take() {
-                    // SAFETY: `claim` moved `tail` from here and saw the stamp, as the one slot or the first of several.
+                    // SAFETY: `claim` moved `tail` from here and saw the stamp, as the one slot or the first
+                    // of several.
                     unsafe { self.fill(position, value) };
                 }
                 Push::Done
@@ -268,7 +276,8 @@ impl<T> Ring<T> {
 
     /// Puts a value in a place that was reserved, whether the ring is closed or not. True: it is closed.
     ///
-    /// Waits, as an exception, for a consumer that is about to leave the place: it has nothing left to do but that.
+    /// Waits, as an exception, for a consumer that is about to leave the place: it has nothing left to do but
+    /// that.
     #[must_use]
     pub(crate) fn push_reserved(&self, value: T) -> bool {
         // Ordering: Acquire and Release, here and below, as in `claim`.
@@ -281,8 +290,8 @@ impl<T> Ring<T> {
                 continue;
             }
             let next = self.advance(position, 1) | ((tail & (self.one - 1)) - RESERVED);
-            // Ordering: Acquire also for the change itself: if it comes after a `close`, what was done before that is seen,
-            // such as the end of the last receiver.
+            // Ordering: Acquire also for the change itself: if it comes after a `close`, what was done before
+            // that is seen, such as the end of the last receiver.
             match self.tail.0.compare_exchange_weak(tail, next, AcqRel, Acquire) {
                 Ok(_) => {
                     // SAFETY: we moved `tail` from here, having seen the stamp.
@@ -315,7 +324,8 @@ impl<T> Ring<T> {
                     Ok(_) => {
                         // SAFETY: we moved `head` from here, having seen the stamp.
                         let value = unsafe { self.read(head) };
-                        // Ordering: Release pairs with the Acquire in `claim`: the value is out. SeqCst as in `fill`.
+                        // Ordering: Release pairs with the Acquire in `claim`: the value is out. SeqCst as in
+                        // `fill`.
                         slot.stamp.swap(head.wrapping_add(self.lap), SeqCst);
                         return Pop::Got(value);
                     }
@@ -339,8 +349,8 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Takes up to `limit` of the oldest values at once, and appends them. The stamps are written weakly: the caller
-    /// goes on with `WaitQueue::release_after_store`.
+    /// Takes up to `limit` of the oldest values at once, and appends them. The stamps are written weakly: the
+    /// caller goes on with `WaitQueue::release_after_store`.
     pub(crate) fn pop_many(&self, limit: usize, to: &mut Vec<T>) -> Pop<usize> {
         // Ordering: Acquire and Release for both ends as in `claim`.
         let mut head = self.head.0.load(Acquire);
@@ -417,11 +427,12 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Puts the value at the end of a full ring from which the caller has moved out what stood at `head`. False: the ring
-    /// is closed, and the value stays where it is.
+    /// Puts the value at the end of a full ring from which the caller has moved out what stood at `head`.
+    /// False: the ring is closed, and the value stays where it is.
     ///
-    /// Nobody knows yet that this place is free, as its stamp was not written: so there is one place more than all others
-    /// can account for, and it is ours. Those others may still use up places that are reserved or that come free.
+    /// Nobody knows yet that this place is free, as its stamp was not written: so there is one place more
+    /// than all others can account for, and it is ours. Those others may still use up places that are
+    /// reserved or that come free.
     fn replace(&self, head: u64, value: &mut Option<T>) -> bool {
         // Ordering: as in `claim`.
         let mut tail = self.tail.0.load(Acquire);
@@ -444,8 +455,8 @@ impl<T> Ring<T> {
         };
         if let Some(position) = done {
             if let Some(value) = value.take() {
-                // SAFETY: we moved `tail` from here. Either its stamp was seen, or it is the place that `force` emptied,
-                // whose stamp of the lap before keeps everybody else away.
+                // SAFETY: we moved `tail` from here. Either its stamp was seen, or it is the place that
+                // `force` emptied, whose stamp of the lap before keeps everybody else away.
                 unsafe { self.fill(position, value) };
             }
         }
@@ -463,12 +474,13 @@ impl<T> Ring<T> {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        // Ordering: Acquire pairs with the SeqCst of `close`: what was done before is visible to who acts on the answer.
+        // Ordering: Acquire pairs with the SeqCst of `close`: what was done before is visible to who acts on
+        // the answer.
         self.tail.0.load(Acquire) & CLOSED != 0
     }
 
-    /// How many places a push or a reservation would find at once. All there are when closed, so that whoever waits comes to
-    /// see. Counts slot by slot: only asked when somebody waits.
+    /// How many places a push or a reservation would find at once. All there are when closed, so that whoever
+    /// waits comes to see. Counts slot by slot: only asked when somebody waits.
     pub(crate) fn free(&self) -> usize {
         loop {
             // Ordering: Acquire as in `claim`.
@@ -489,8 +501,8 @@ impl<T> Ring<T> {
         }
     }
 
-    /// How many values a pop would find at once. All there are when nothing will come, so that whoever waits comes to see.
-    /// Counts slot by slot: only asked when somebody waits.
+    /// How many values a pop would find at once. All there are when nothing will come, so that whoever waits
+    /// comes to see. Counts slot by slot: only asked when somebody waits.
     pub(crate) fn ready(&self) -> usize {
         loop {
             // Ordering: Acquire as in `claim`.

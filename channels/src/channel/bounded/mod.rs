@@ -1,34 +1,37 @@
 //! Layer 3. Many senders, many receivers, a fixed number of places; either end serves tasks and threads.
 //!
-//! Owns what both ends share: a ring with the messages, a line of senders that wait for room, one of receivers that
-//! wait for messages, one of those that wait for the end, and the counts of the ends. The algorithm of the ring is
-//! Vyukov's (see `ring`); how one waits is the wait queue's business (see `wait_queue`). Called by user code only.
+//! Owns what both ends share: a ring with the messages, a line of senders that wait for room, one of
+//! receivers that wait for messages, one of those that wait for the end, and the counts of the ends. The
+//! algorithm of the ring is Vyukov's (see `ring`); how one waits is the wait queue's business (see
+//! `wait_queue`). Called by user code only.
 //!
 //! # What a message costs
-//! Nobody waits: two read-modify-writes to send and two to receive (claim a place, write its stamp), and a load of two
-//! waiting words on either side. The lock of a line is touched only when somebody stands in it.
+//! Nobody waits: two read-modify-writes to send and two to receive (claim a place, write its stamp), and a
+//! load of two waiting words on either side. The lock of a line is touched only when somebody stands in it.
 //!
 //! # Why no wake-up is lost
-//! To both lines the ring is a stock of *units*: free places, and messages that are ready. Each is put in by a `SeqCst`
-//! read-modify-write (the stamp of a slot, or a change of `tail` for a reservation given up), after which `release`
-//! loads the waiting word; a waiter stores that word, fences and counts the units again. So one of them sees the other
-//! (Dekker; argued in `wait_queue`). A slot that is claimed but not written yet is no unit: it becomes one when its
-//! owner writes the stamp, and its owner then calls `release`.
+//! To both lines the ring is a stock of *units*: free places, and messages that are ready. Each is put in by
+//! a `SeqCst` read-modify-write (the stamp of a slot, or a change of `tail` for a reservation given up),
+//! after which `release` loads the waiting word; a waiter stores that word, fences and counts the units
+//! again. So one of them sees the other (Dekker; argued in `wait_queue`). A slot that is claimed but not
+//! written yet is no unit: it becomes one when its owner writes the stamp, and its owner then calls
+//! `release`.
 //!
 //! # The end
-//! | state   | a send    | a receive                   | begins when                                                 |
-//! |---------|-----------|-----------------------------|-------------------------------------------------------------|
-//! | Open    | goes      | waits when empty            |                                                             |
-//! | Closing | fails     | takes what is there         | `close`, or the last end on one side goes                   |
-//! | Closed  | fails     | fails                       | the last message was taken, the last permit used or dropped |
+//! | state   | a send | a receive           | begins when                                              |
+//! |---------|--------|---------------------|----------------------------------------------------------|
+//! | Open    | goes   | waits when empty    |                                                          |
+//! | Closing | fails  | takes what is there | `close`, or the last end on one side goes                |
+//! | Closed  | fails  | fails               | the last message was taken, the last permit used or gone |
 //!
-//! Closing needs no message to the lines: from then on the units are without end, so all who wait are invited, come,
-//! and find out. For receivers they are without end from Closed on. Neither state is ever left.
+//! Closing needs no message to the lines: from then on the units are without end, so all who wait are
+//! invited, come, and find out. For receivers they are without end from Closed on. Neither state is ever
+//! left.
 //!
-//! When the last receiver goes, the messages are dropped at once, not with the channel: one of them may hold the other
-//! end of something that a sender waits for. A permit used after that drops its message likewise: the change of `tail`
-//! by the permit comes after the close, and sees that no receiver is left; or it comes before, and the one who drains
-//! sees the claimed place.
+//! When the last receiver goes, the messages are dropped at once, not with the channel: one of them may hold
+//! the other end of something that a sender waits for. A permit used after that drops its message likewise:
+//! the change of `tail` by the permit comes after the close, and sees that no receiver is left; or it comes
+//! before, and the one who drains sees the claimed place.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -78,8 +81,8 @@ pub use send::{
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(
         capacity != 0,
-        "a bounded channel needs room for at least one message; for a channel whose sender waits until its message \
-         is received, use `rendezvous()`"
+        "a bounded channel needs room for at least one message; if a sender is to wait until its message is \
+         received, use `rendezvous()`"
     );
     assert!(
         capacity <= CAPACITY_MAX,
@@ -113,7 +116,8 @@ struct Shared<T> {
 struct IsClosed;
 
 impl<T> Shared<T> {
-    /// What `poll_claim` and its kin take, for a sender. Takes the message out of `message` when that is sent.
+    /// What `poll_claim` and its kin take, for a sender. Takes the message out of `message` when that is
+    /// sent.
     #[inline]
     fn take_room(&self, message: &mut Option<T>) -> Option<Result<(), IsClosed>> {
         self.answer(self.ring.push(message))
@@ -160,8 +164,8 @@ impl<T> Shared<T> {
     fn send_reserved(&self, message: T) {
         let closed = self.ring.push_reserved(message);
         self.sent();
-        // Ordering: Acquire pairs with the count in `drop_receiver`, or is preceded by it through `tail`: see the head of
-        // this file.
+        // Ordering: Acquire pairs with the count in `drop_receiver`, or is preceded by it through `tail`: see
+        // the head of this file.
         if closed && self.receivers.load(Acquire) == 0 {
             self.ring.drain();
         }
@@ -231,7 +235,8 @@ impl<T> Shared<T> {
 
 /// Adds one to a count of ends that was not 0; false: it was.
 fn revive(count: &AtomicUsize) -> bool {
-    // Ordering: Acquire pairs with the AcqRel of the count's end: nothing needs to be seen but the count itself.
+    // Ordering: Acquire pairs with the AcqRel of the count's end: nothing needs to be seen but the count
+    // itself.
     let mut now = count.load(Acquire);
     while now != 0 {
         match count.compare_exchange_weak(now, now + 1, AcqRel, Acquire) {
@@ -261,7 +266,8 @@ pub enum State {
     Closed,
 }
 
-/// What a channel looked like at one moment. The numbers of those who wait, and of the ends, are close guesses.
+/// What a channel looked like at one moment. The numbers of those who wait, and of the ends, are close
+/// guesses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Stats {
@@ -279,7 +285,8 @@ pub struct Stats {
     pub waiting_send: usize,
     /// Tasks and threads that wait for a message.
     pub waiting_recv: usize,
-    /// Messages that went in since the beginning. Wraps, after 2^40 at the least when there is room for a million or less.
+    /// Messages that went in since the beginning. Wraps, after 2^40 at the least when there is room for a
+    /// million or less.
     pub sent: u64,
     /// Messages that came out since the beginning, displaced ones too. Wraps likewise.
     pub received: u64,

@@ -19,11 +19,11 @@ use crate::shim::Ordering::Relaxed;
 use crate::shim::{Arc, thread};
 use crate::wait_queue::{Waiter, deadline_after};
 
-/// The receiving end of a channel. Clones receive from the same channel, each message going to one of them; when the
-/// last one goes, the channel closes and what is in it is dropped.
+/// The receiving end of a channel. Clones receive from the same channel, each message going to one of them;
+/// when the last one goes, the channel closes and what is in it is dropped.
 ///
-/// It is a [`Stream`] too. A stream that has been polled keeps its place in line until it is polled again or dropped: do
-/// not leave one lying about while other receivers of the channel wait.
+/// It is a [`Stream`] too. A stream that has been polled keeps its place in line until it is polled again or
+/// dropped: do not leave one lying about while other receivers of the channel wait.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     /// The place in line of the stream. Made when it first has to wait.
@@ -37,8 +37,8 @@ impl<T> Receiver<T> {
 
     /// Waits for the next message.
     ///
-    /// Messages come in the order in which they were sent. Receivers who wait are served first come, first served; one who
-    /// does not have to wait may go before them, a limited number of times.
+    /// Messages come in the order in which they were sent. Receivers who wait are served first come, first
+    /// served; one who does not have to wait may go before them, a limited number of times.
     ///
     /// # Examples
     /// ```
@@ -55,15 +55,15 @@ impl<T> Receiver<T> {
     /// [`RecvError`] once the channel is closed *and* empty, and no permit is left.
     ///
     /// # Cancel safety
-    /// **Strict.** A message is taken only by the poll that returns it; the place in line is not, but any receiver's will
-    /// do for a message.
+    /// **Strict.** A message is taken only by the poll that returns it; the place in line is not, but any
+    /// receiver's will do for a message.
     #[track_caller]
     pub fn recv(&self) -> Recv<'_, T> {
         Recv { receiver: self, location: Location::caller(), waiter: Waiter::new() }
     }
 
-    /// Waits for a message, then takes all that are there, up to `limit`, appends them to `buffer` and says how many.
-    /// 0 says that the channel is closed and empty, or that `limit` is 0.
+    /// Waits for a message, then takes all that are there, up to `limit`, appends them to `buffer` and says
+    /// how many. 0 says that the channel is closed and empty, or that `limit` is 0.
     ///
     /// # Examples
     /// ```
@@ -165,8 +165,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// The next message for a hand-written future: `None` once the channel is closed and empty. It waits as the stream
-    /// does, whose remark on the place in line holds here too.
+    /// The next message for a hand-written future: `None` once the channel is closed and empty. It waits as
+    /// the stream does, whose remark on the place in line holds here too.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         ready!(probe::poll_budget(cx));
         let shared = &*self.shared;
@@ -179,7 +179,8 @@ impl<T> Receiver<T> {
         poll_message(shared, waiter, None, cx).map(Result::ok)
     }
 
-    /// Closes the channel: no message goes in any more, what is there can still be received. False: it was closed.
+    /// Closes the channel: no message goes in any more, what is there can still be received. False: it was
+    /// closed.
     pub fn close(&self) -> bool {
         self.shared.close()
     }

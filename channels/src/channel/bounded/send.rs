@@ -31,8 +31,8 @@ impl<T> Sender<T> {
 
     /// Sends a message, waiting for room if need be.
     ///
-    /// Senders who wait are served first come, first served; one who does not have to wait may go before them, a limited
-    /// number of times.
+    /// Senders who wait are served first come, first served; one who does not have to wait may go before
+    /// them, a limited number of times.
     ///
     /// # Examples
     /// ```
@@ -49,8 +49,8 @@ impl<T> Sender<T> {
     /// [`SendError`] with the message, once the channel is closed.
     ///
     /// # Cancel safety
-    /// **Loses its place in line.** The message is dropped with the future, unless [`Send::into_inner`] takes it back; to
-    /// have it not leave your hands before there is room, [`reserve`](Sender::reserve) first.
+    /// **Loses its place in line.** The message is dropped with the future, unless [`Send::into_inner`] takes
+    /// it back; to have it not leave your hands before there is room, [`reserve`](Sender::reserve) first.
     #[track_caller]
     pub fn send(&self, message: T) -> Send<'_, T> {
         Send { sender: self, message: Some(message), location: Location::caller(), waiter: Waiter::new() }
@@ -111,8 +111,8 @@ impl<T> Sender<T> {
     /// Sends a message, waiting on this thread for room for at most `timeout`.
     ///
     /// # Errors
-    /// [`SendTimeoutError::Timeout`] when there was no room in time, [`SendTimeoutError::Closed`] once the channel is
-    /// closed. Either has the message.
+    /// [`SendTimeoutError::Timeout`] when there was no room in time, [`SendTimeoutError::Closed`] once the
+    /// channel is closed. Either has the message.
     pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
         self.send_until(message, Some(timeout))
     }
@@ -150,8 +150,8 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// [`TrySendError::Full`] when permits keep all the room, so that there is nothing to replace;
-    /// [`TrySendError::Closed`] once the channel is closed. Either has the message. If the channel is closed by another
-    /// while this call has just taken out the oldest message, that one is dropped.
+    /// [`TrySendError::Closed`] once the channel is closed. Either has the message. If the channel is closed
+    /// by another while this call has just taken out the oldest message, that one is dropped.
     pub fn force_send(&self, message: T) -> Result<Option<T>, TrySendError<T>> {
         let mut message = Some(message);
         loop {
@@ -195,8 +195,8 @@ impl<T> Sender<T> {
         Reserve { many: self.reserve_many(1) }
     }
 
-    /// Waits for room for `count` messages at once, and keeps it. While it waits at the head of the line, it lets those
-    /// behind it wait too.
+    /// Waits for room for `count` messages at once, and keeps it. While it waits at the head of the line, it
+    /// lets those behind it wait too.
     ///
     /// # Errors
     /// [`SendError`] once the channel is closed, or when `count` is more than its
@@ -263,7 +263,8 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Closes the channel: no message goes in any more, what is there can still be received. False: it was closed.
+    /// Closes the channel: no message goes in any more, what is there can still be received. False: it was
+    /// closed.
     pub fn close(&self) -> bool {
         self.shared.close()
     }
@@ -385,7 +386,8 @@ pub struct Permit<'a, T> {
 }
 
 impl<T> Permit<'_, T> {
-    /// Sends the message, also when the channel was closed meanwhile; it is dropped when the receivers are gone.
+    /// Sends the message, also when the channel was closed meanwhile; it is dropped when the receivers are
+    /// gone.
     pub fn send(self, message: T) {
         let shared = self.shared;
         // First: were the wake-up below to panic, the room must not be given back as well.

@@ -1,28 +1,33 @@
-//! Layer 3. Many senders, many receivers, each message for every receiver; the slow ones lose the oldest.
+//! Many senders, many receivers, each message for every receiver; the slow ones lose the oldest.
 //!
-//! Owns a ring of slots, each behind a lock of its own, the lock round the end of the ring, and three lines: receivers that
-//! wait for a message, receivers that wait for a slot another one is cloning from, and senders that wait until nobody
-//! listens. The semantics are those of tokio's `broadcast`. Called by user code only.
+//! The methods are those of tokio's `broadcast`, and blocking forms.
+//!
+//! # Implementation
+//! Layer 3. Owns a ring of slots, each behind a lock of its own, the lock round the end of the ring, and
+//! three lines: receivers that wait for a message, receivers that wait for a slot another one is cloning
+//! from, and senders that wait until nobody listens. The semantics are those of tokio's `broadcast`. Called
+//! by user code only.
 //!
 //! # The claim
-//! A message is cloned once for each receiver but the last one, to which it is moved. Cloning is user code, so no lock is
-//! held; and `T` need not be `Sync`, so no two receivers may do it at once. Therefore a receiver *claims* the slot: it
-//! moves the message out, clones it, and puts it back. Whoever else wants this message meanwhile waits in the second line.
-//! A clone that panics puts the message back likewise; one that receives from the same channel finds the slot claimed,
-//! and waits, as any other would (so in its blocking form it waits for itself).
+//! A message is cloned once for each receiver but the last one, to which it is moved. Cloning is user code,
+//! so no lock is held; and `T` need not be `Sync`, so no two receivers may do it at once. Therefore a
+//! receiver *claims* the slot: it moves the message out, clones it, and puts it back. Whoever else wants this
+//! message meanwhile waits in the second line. A clone that panics puts the message back likewise; one that
+//! receives from the same channel finds the slot claimed, and waits, as any other would (so in its blocking
+//! form it waits for itself).
 //!
-//! | slot: `value`, `left` | `stamp`     | means                                                                    |
-//! |-----------------------|-------------|--------------------------------------------------------------------------|
-//! | none, 0               | 0           | never used                                                               |
-//! | some, `n` > 0         | `p` + 1     | message `p`, which `n` receivers have still to see                       |
-//! | none, `n` > 0         | `p` + 1     | message `p`, claimed by one of the `n`                                   |
-//! | none, 0               | `p` + 1     | message `p`, seen by all                                                 |
+//! | `value`, `left` | `stamp` | the slot                                                 |
+//! |-----------------|---------|----------------------------------------------------------|
+//! | none, 0         | 0       | was never used                                           |
+//! | some, `n` > 0   | `p` + 1 | holds message `p`, which `n` receivers have still to see |
+//! | none, `n` > 0   | `p` + 1 | held message `p`, which one of the `n` has claimed       |
+//! | none, 0         | `p` + 1 | held message `p`, seen by all                            |
 //!
-//! A send that comes round overwrites the slot, claimed or not. Whoever claimed it then finds another stamp, and drops
-//! the message itself.
+//! A send that comes round overwrites the slot, claimed or not. Whoever claimed it then finds another stamp,
+//! and drops the message itself.
 //!
-//! # Order of the locks
-//! A line, the end of the ring, a slot. No line is locked while one of the others is held; nothing foreign runs under any.
+//! *Order of the locks*: a line, the end of the ring, a slot. No line is locked while one of the others is
+//! held; nothing foreign runs under any.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -108,13 +113,15 @@ impl<T> Shared<T> {
         &self.slots[(position % self.slots.len() as u64) as usize]
     }
 
-    fn subscribe(self: &Arc<Self>) -> Receiver<T> {
-        let mut tail = self.tail.lock();
+    // Not a method: loom's `Arc` is no receiver.
+    fn subscribe(this: &Arc<Self>) -> Receiver<T> {
+        let mut tail = this.tail.lock();
         tail.receivers += 1;
-        Receiver { next: tail.position, shared: self.clone() }
+        Receiver { next: tail.position, shared: this.clone() }
     }
 
-    /// Notes that one receiver is through with message `position`, and returns the message if it was the last.
+    /// Notes that one receiver is through with message `position`, and returns the message if it was the
+    /// last.
     fn release(&self, position: u64) -> Option<T> {
         let mut slot = self.slot(position).lock();
         if slot.stamp != position + 1 {
@@ -183,7 +190,7 @@ impl<T> Sender<T> {
 
     /// A new receiver, which gets what is sent from now on.
     pub fn subscribe(&self) -> Receiver<T> {
-        self.shared.subscribe()
+        Shared::subscribe(&self.shared)
     }
 
     /// The number of messages that at least one receiver has still to see.
@@ -298,7 +305,8 @@ impl<T> fmt::Debug for WeakSender<T> {
     }
 }
 
-/// The receiving end. It sees every message sent since it was made, unless it is slower than the channel is long.
+/// The receiving end. It sees every message sent since it was made, unless it is slower than the channel is
+/// long.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     /// The number of the message to see next.
@@ -313,7 +321,8 @@ enum Attempt<T> {
     Claimed,
 }
 
-/// The right to clone from one slot. Dropped, it puts the message back, or drops it if nobody needs it any more.
+/// The right to clone from one slot. Dropped, it puts the message back, or drops it if nobody needs it any
+/// more.
 struct Claim<'a, T> {
     shared: &'a Shared<T>,
     position: u64,
@@ -358,8 +367,9 @@ impl<T: Clone> Receiver<T> {
     /// ```
     ///
     /// # Errors
-    /// [`RecvError::Lagged`] with the number of messages that were lost since the last one; the next call gets the oldest
-    /// that is left. [`RecvError::Closed`] once every sender is gone and every message was seen.
+    /// [`RecvError::Lagged`] with the number of messages that were lost since the last one; the next call
+    /// gets the oldest that is left. [`RecvError::Closed`] once every sender is gone and every message was
+    /// seen.
     ///
     /// # Cancel safety
     /// **Strict.** A message is taken only by the poll that returns it.
@@ -445,7 +455,7 @@ impl<T: Clone> Receiver<T> {
 impl<T> Receiver<T> {
     /// A new receiver of the same channel, which gets what is sent from now on.
     pub fn resubscribe(&self) -> Receiver<T> {
-        self.shared.subscribe()
+        Shared::subscribe(&self.shared)
     }
 
     /// The number of messages that this receiver has still to see, lost ones included.
@@ -499,8 +509,8 @@ impl<T> Drop for Receiver<T> {
         if last {
             shared.deserted.notify_all(0);
         }
-        // Nobody counts on us for what is sent from here on. Of the rest, we let go; what nobody else wants is dropped,
-        // outside of the locks.
+        // Nobody counts on us for what is sent from here on. Of the rest, we let go; what nobody else wants
+        // is dropped, outside of the locks.
         struct Rest<'a, T>(&'a Shared<T>, std::ops::Range<u64>);
         impl<T> Drop for Rest<'_, T> {
             fn drop(&mut self) {
@@ -542,7 +552,8 @@ impl<T: Clone> Recv<'_, T> {
         loop {
             let wants_claim = match this.receiver.attempt() {
                 Attempt::Got(answer) => {
-                    // All who waited for the message, or for the claim, were told: so nothing needs to be passed on.
+                    // All who waited for the message, or for the claim, were told: so nothing needs to be
+                    // passed on.
                     this.waiter.leave();
                     return Poll::Ready(answer);
                 }

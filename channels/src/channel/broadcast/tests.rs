@@ -184,7 +184,8 @@ mod unit {
         let mut second = tx.subscribe();
         tx.send(Nasty(None)).unwrap();
         assert!(catch_unwind(AssertUnwindSafe(|| first.try_recv().is_ok())).is_err());
-        // That message is spent for the one, and still there for the other, who is the last and need not clone.
+        // That message is spent for the one, and still there for the other, who is the last and need not
+        // clone.
         assert!(matches!(first.try_recv(), Err(TryRecvError::Empty)));
         assert!(second.try_recv().is_ok());
         assert!(tx.is_empty());

@@ -1,14 +1,17 @@
-//! Layer 3. One message, from one sender to one receiver; either may be a task or a thread.
+//! One message, from one sender to one receiver; either may be a task or a thread.
 //!
-//! Owns one allocation that both ends share: a state word, the cell of the message, and three slots for wakers. Each
-//! side has one waiter at most, so this is a wait queue of length one and does not need the real one. The states are
-//! tabled at [`Inner::state`]. Called by user code only.
+//! The methods are those of tokio's `oneshot`, and blocking forms. A receiver is a future of the message.
 //!
-//! The shape is that of tokio's `oneshot`. The differences are inside: no reference counts (the state word says who
-//! frees), and the receiver's waker is *copied* by the sender before its one locked operation instead of being claimed
-//! by another one. So a message costs one locked operation when it is there before the receiver looks, and two when
-//! the receiver waits; the last touch of an end is that operation itself, and nobody frees what the other still reads
-//! (RUSTSEC-2026-0005), nor do both ever own the cell (RUSTSEC-2021-0124).
+//! # Implementation
+//! Layer 3. Owns one allocation that both ends share: a state word, the cell of the message, and three slots
+//! for wakers. Each side has one waiter at most, so this is a wait queue of length one and does not need the
+//! real one. The states are tabled at `Inner::state`. Called by user code only.
+//!
+//! What differs from tokio's is inside: no reference counts (the state word says who frees), and the
+//! receiver's waker is *copied* by the sender before its one locked operation instead of being claimed by
+//! another one. So a message costs one locked operation when it is there before the receiver looks, and two
+//! when the receiver waits; the last touch of an end is that operation itself, and nobody frees what the
+//! other still reads (RUSTSEC-2026-0005), nor do both ever own the cell (RUSTSEC-2021-0124).
 
 use std::fmt;
 use std::future::Future;
@@ -54,29 +57,32 @@ const MOVED: u8 = 64;
 const WATCHED: u8 = 128;
 
 struct Inner<T> {
-    /// | state (the bits that are set)        | the cell `value`   | the receiver's waker    | who frees          |
-    /// |--------------------------------------|--------------------|-------------------------|--------------------|
-    /// | none, `MOVED`                        | the sender's       | none                    | nobody yet         |
-    /// | `WAITING`                            | the sender's       | `first`, written once   | nobody yet         |
-    /// | `WAITING MOVED`                      | the sender's       | `later`                 | nobody yet         |
-    /// | `CLOSED`, with any of the above      | the sender's       | as above                | nobody yet         |
-    /// | `CLOSED GONE`                        | the sender's       | none                    | the sender, `LEFT` |
-    /// | `DONE LEFT`, any waker but `later`   | `VALUE`: receiver's| the sender has a copy   | the receiver       |
-    /// | `DONE WAITING MOVED`                 | `VALUE`: receiver's| the sender reads `later`| nobody yet         |
-    /// | `DONE GONE WAITING MOVED`            | empty              | the sender reads `later`| the sender, `LEFT` |
+    /// | state (the bits that are set)   | the cell `value`    | the receiver's waker     | who frees      |
+    /// |---------------------------------|---------------------|--------------------------|----------------|
+    /// | none, `MOVED`                   | the sender's        | none                     | nobody yet     |
+    /// | `WAITING`                       | the sender's        | `first`, written once    | nobody yet     |
+    /// | `WAITING MOVED`                 | the sender's        | `later`                  | nobody yet     |
+    /// | `CLOSED`, with any of the above | the sender's        | as above                 | nobody yet     |
+    /// | `CLOSED GONE`                   | the sender's        | none                     | sender, `LEFT` |
+    /// | `DONE LEFT`, not with `later`   | `VALUE`: receiver's | the sender copied it     | receiver       |
+    /// | `DONE WAITING MOVED`            | `VALUE`: receiver's | the sender reads `later` | nobody yet     |
+    /// | `DONE GONE WAITING MOVED`       | empty               | the sender reads `later` | sender, `LEFT` |
     ///
     /// What makes it sound:
-    /// 1. *Each slot is written by its own side only*; the other side copies it. Before `DONE`, a sender copies `first`
-    ///    on the mere sight of `WAITING` without `MOVED`, and that slot is never written again. It copies `later` only
-    ///    after its own change set `DONE`; the receiver writes `later` only after a change of its own that took
-    ///    `WAITING` down while `DONE` was not set. So no copy meets a write.
-    /// 2. *A copy becomes a waker for exactly one side*: the receiver's for the side that takes `WAITING` down or sets
-    ///    `DONE`, whichever comes first. The sender's (`WATCHED`) for the side that takes `WATCHED` down or sets
-    ///    `CLOSED`, whichever comes first. All four are read-modify-writes of this word.
-    /// 3. *The cell has one owner*: the sender's until a change sets `VALUE`. That change fails once `CLOSED` is set,
-    ///    and then the sender takes its message back. The receiver reads the cell only when it has seen `VALUE`.
-    /// 4. *The last one out frees*: of `LEFT` and `GONE`, whoever sets the second, or sees the other's before setting
-    ///    its own. Neither side touches the allocation after its bit is set.
+    /// 1. *Each slot is written by its own side only*; the other side copies it. Before `DONE`, a sender
+    ///    copies `first` on the mere sight of `WAITING` without `MOVED`, and that slot is never written
+    ///    again. It copies `later` only after its own change set `DONE`; the receiver writes `later` only
+    ///    after a change of its own that took `WAITING` down while `DONE` was not set. So no copy meets a
+    ///    write.
+    /// 2. *A copy becomes a waker for exactly one side*: the receiver's for the side that takes `WAITING`
+    ///    down or sets `DONE`, whichever comes first. The sender's (`WATCHED`) for the side that takes
+    ///    `WATCHED` down or sets `CLOSED`, whichever comes first. All four are read-modify-writes of this
+    ///    word.
+    /// 3. *The cell has one owner*: the sender's until a change sets `VALUE`. That change fails once `CLOSED`
+    ///    is set, and then the sender takes its message back. The receiver reads the cell only when it has
+    ///    seen `VALUE`.
+    /// 4. *The last one out frees*: of `LEFT` and `GONE`, whoever sets the second, or sees the other's before
+    ///    setting its own. Neither side touches the allocation after its bit is set.
     state: AtomicU8,
     /// The message. Rule 3 says whose.
     value: UnsafeCell<MaybeUninit<T>>,
@@ -86,8 +92,8 @@ struct Inner<T> {
     later: WakerSlot,
     /// The sender's waker.
     closed: WakerSlot,
-    /// Nothing, read by whoever is about to use the allocation and written by whoever frees it: so the models see a use
-    /// that does not happen before the free.
+    /// Nothing, read by whoever is about to use the allocation and written by whoever frees it: so the models
+    /// see a use that does not happen before the free.
     life: UnsafeCell<()>,
 }
 
@@ -133,7 +139,8 @@ impl<T> Inner<T> {
     /// Both sides have left it, or the caller's is about to and the other has.
     #[inline]
     unsafe fn free(inner: NonNull<Inner<T>>) {
-        // SAFETY: `channel` leaked this box, and by rule 4 there is one caller that may say what is said above.
+        // SAFETY: `channel` leaked this box, and by rule 4 there is one caller that may say what is said
+        // above.
         let inner = unsafe { Box::from_raw(inner.as_ptr()) };
         inner.life.with_mut(|_| ());
     }
@@ -150,7 +157,8 @@ pub struct Sender<T> {
     _owns: PhantomData<T>,
 }
 
-// SAFETY: a message goes from the sender's thread to the receiver's, so `T: Send`. No `&T` is ever handed out.
+// SAFETY: a message goes from the sender's thread to the receiver's, so `T: Send`. No `&T` is ever handed
+// out.
 unsafe impl<T: Send> Send for Sender<T> {}
 // SAFETY: as above; `&Sender` only reads the state word.
 unsafe impl<T: Send> Sync for Sender<T> {}
@@ -171,7 +179,8 @@ impl<T> Sender<T> {
     /// # Errors
     /// The message, when the receiver is closed or gone.
     pub fn send(self, message: T) -> Result<(), T> {
-        // Dropped by hand, and only if `finish` says no: a waker that panics in it must not bring us there twice.
+        // Dropped by hand, and only if `finish` says no: a waker that panics in it must not bring us there
+        // twice.
         let this = ManuallyDrop::new(self);
         // SAFETY: the sender was not dropped, so `finish` has not run.
         let inner = unsafe { Inner::get(this.inner) };
@@ -183,8 +192,8 @@ impl<T> Sender<T> {
         if unsafe { finish(this.inner, VALUE) } {
             return Ok(());
         }
-        // SAFETY: rule 3: `VALUE` was not set, so the message written above is still there and still ours. The
-        // allocation is: a `finish` that says no has not left it.
+        // SAFETY: rule 3: `VALUE` was not set, so the message written above is still there and still ours.
+        // The allocation is: a `finish` that says no has not left it.
         let message = inner.value.with(|cell| unsafe { (*cell).assume_init_read() });
         drop(ManuallyDrop::into_inner(this));
         Err(message)
@@ -194,8 +203,8 @@ impl<T> Sender<T> {
     pub fn is_closed(&self) -> bool {
         // SAFETY: the sender is here, so it has not left.
         let inner = unsafe { Inner::get(self.inner) };
-        // Ordering: Acquire pairs with the receiver's change to `CLOSED` in `close` and `leave`: what it did before is
-        // visible to who acts on the answer.
+        // Ordering: Acquire pairs with the receiver's change to `CLOSED` in `close` and `leave`: what it did
+        // before is visible to who acts on the answer.
         inner.state.load(Acquire) & CLOSED != 0
     }
 
@@ -243,11 +252,13 @@ impl<T> Sender<T> {
         let waker = cx.waker().clone();
         let mut _old = None;
         while state & WATCHED != 0 {
-            // Ordering: Relaxed would do for a success: the slot is written and read by this side only, after it.
-            // AcqRel, and Acquire for a failure, so that `CLOSED` is seen with what came before, as in `is_closed`.
+            // Ordering: Relaxed would do for a success: the slot is written and read by this side only, after
+            // it. AcqRel, and Acquire for a failure, so that `CLOSED` is seen with what came before, as in
+            // `is_closed`.
             match inner.state.compare_exchange(state, state & !WATCHED, AcqRel, Acquire) {
                 Ok(_) => {
-                    // SAFETY: rules 1 and 2: our own slot, and we took `WATCHED` down: the waker is ours again.
+                    // SAFETY: rules 1 and 2: our own slot, and we took `WATCHED` down: the waker is ours
+                    // again.
                     _old = Some(unsafe { inner.closed.copy().assume_init() });
                     state &= !WATCHED;
                 }
@@ -258,8 +269,8 @@ impl<T> Sender<T> {
         // SAFETY: rule 1: `WATCHED` is not set, so the receiver does not read it.
         unsafe { inner.closed.write(waker) };
         loop {
-            // Ordering: Release pairs with the Acquire of the receiver's change to `CLOSED`, which copies the slot.
-            // Acquire for a failure as in `is_closed`.
+            // Ordering: Release pairs with the Acquire of the receiver's change to `CLOSED`, which copies the
+            // slot. Acquire for a failure as in `is_closed`.
             match inner.state.compare_exchange_weak(state, state | WATCHED, AcqRel, Acquire) {
                 Ok(_) => return Poll::Pending,
                 Err(now) if now & CLOSED != 0 => {
@@ -273,11 +284,12 @@ impl<T> Sender<T> {
     }
 }
 
-/// The sender's one change to `DONE`, with the message in the cell (`VALUE`) or without (`0`). False: the channel is
-/// `CLOSED`, nothing was changed, and the sender is still there. True: it has left the allocation.
+/// The sender's one change to `DONE`, with the message in the cell (`VALUE`) or without (`0`). False: the
+/// channel is `CLOSED`, nothing was changed, and the sender is still there. True: it has left the allocation.
 ///
 /// # Safety
-/// Called for an end that has not left, and never again after it answered true. With `VALUE` the cell is written.
+/// Called for an end that has not left, and never again after it answered true. With `VALUE` the cell is
+/// written.
 unsafe fn finish<T>(pointer: NonNull<Inner<T>>, value: u8) -> bool {
     // SAFETY: the caller's side has not left.
     let inner = unsafe { Inner::get(pointer) };
@@ -287,7 +299,8 @@ unsafe fn finish<T>(pointer: NonNull<Inner<T>>, value: u8) -> bool {
         if value & VALUE != 0 && state & CLOSED != 0 {
             return false;
         }
-        // A waker in `later` may be replaced until `DONE` is set. It is read after that, and only then do we leave.
+        // A waker in `later` may be replaced until `DONE` is set. It is read after that, and only then do we
+        // leave.
         let stay = state & (WAITING | MOVED) == (WAITING | MOVED);
         // SAFETY: rule 1: `first` is written, as `WAITING` says, and never again.
         let waiter = (state & (WAITING | MOVED) == WAITING).then(|| unsafe { inner.first.copy() });
@@ -297,9 +310,9 @@ unsafe fn finish<T>(pointer: NonNull<Inner<T>>, value: u8) -> bool {
         if watcher.is_some() {
             next &= !WATCHED;
         }
-        // Ordering: Release pairs with the Acquire of every look of the receiver: with `VALUE` it sees the cell, with
-        // `LEFT` all that we did here. Acquire pairs with the Release of the receiver's change to `GONE` (we free
-        // after all that it did) and of `register` (we read `later`).
+        // Ordering: Release pairs with the Acquire of every look of the receiver: with `VALUE` it sees the
+        // cell, with `LEFT` all that we did here. Acquire pairs with the Release of the receiver's change to
+        // `GONE` (we free after all that it did) and of `register` (we read `later`).
         if let Err(now) = inner.state.compare_exchange_weak(state, next, AcqRel, Acquire) {
             state = now;
             continue;
@@ -309,11 +322,11 @@ unsafe fn finish<T>(pointer: NonNull<Inner<T>>, value: u8) -> bool {
         if stay {
             // SAFETY: we have not left yet.
             let inner = unsafe { Inner::get(pointer) };
-            // SAFETY: rule 1: `DONE` is set, by us, while `WAITING` was: the receiver writes it no more. We have not
-            // left. Rule 2: the waker is ours.
+            // SAFETY: rule 1: `DONE` is set, by us, while `WAITING` was: the receiver writes it no more. We
+            // have not left. Rule 2: the waker is ours.
             let waiter = unsafe { inner.later.copy().assume_init() };
-            // Ordering: Release: our reads come before the receiver's free; pairs with its Acquire in `leave`.
-            // Acquire: its reads come before our free; pairs with its Release there.
+            // Ordering: Release: our reads come before the receiver's free; pairs with its Acquire in
+            // `leave`. Acquire: its reads come before our free; pairs with its Release there.
             if inner.state.fetch_or(LEFT, AcqRel) & GONE != 0 {
                 // SAFETY: the receiver had left before us.
                 unsafe { Inner::free(pointer) };
@@ -369,8 +382,8 @@ impl<T> Future for Closed<'_, T> {
 
 /// The end that receives the message: a future of it.
 ///
-/// Awaiting `&mut receiver` keeps the end for later. Once the outcome was taken, a further look finds the channel
-/// closed; it does not panic.
+/// Awaiting `&mut receiver` keeps the end for later. Once the outcome was taken, a further look finds the
+/// channel closed; it does not panic.
 ///
 /// # Examples
 /// ```
@@ -397,7 +410,8 @@ pub struct Receiver<T> {
     _owns: PhantomData<T>,
 }
 
-// SAFETY: a message goes from the sender's thread to the receiver's, so `T: Send`. No `&T` is ever handed out.
+// SAFETY: a message goes from the sender's thread to the receiver's, so `T: Send`. No `&T` is ever handed
+// out.
 unsafe impl<T: Send> Send for Receiver<T> {}
 // SAFETY: as above; `&Receiver` only reads the state word.
 unsafe impl<T: Send> Sync for Receiver<T> {}
@@ -407,7 +421,8 @@ impl<T> Receiver<T> {
     /// Takes the message if it is there. Never waits.
     ///
     /// # Errors
-    /// [`TryRecvError::Empty`] while it may still come, [`TryRecvError::Closed`] when it was taken or will not come.
+    /// [`TryRecvError::Empty`] while it may still come, [`TryRecvError::Closed`] when it was taken or will
+    /// not come.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         let Some((_, state)) = self.look() else { return Err(TryRecvError::Closed) };
         if state & DONE != 0 {
@@ -431,12 +446,12 @@ impl<T> Receiver<T> {
         if state & (CLOSED | DONE) != 0 {
             return;
         }
-        // Ordering: Acquire pairs with the Release of `Sender::poll_watch`: with `WATCHED` we see the slot. Release
-        // pairs with the Acquire of `Sender::is_closed`.
+        // Ordering: Acquire pairs with the Release of `Sender::poll_watch`: with `WATCHED` we see the slot.
+        // Release pairs with the Acquire of `Sender::is_closed`.
         let state = inner.state.fetch_or(CLOSED, AcqRel);
         if state & WATCHED != 0 {
-            // SAFETY: rule 1: `CLOSED` is set, by us, while `WATCHED` was: the sender writes the slot no more. Rule 2:
-            // the waker is ours, since `finish` takes `WATCHED` down unless `CLOSED` is set.
+            // SAFETY: rule 1: `CLOSED` is set, by us, while `WATCHED` was: the sender writes the slot no
+            // more. Rule 2: the waker is ours, since `finish` takes `WATCHED` down unless `CLOSED` is set.
             unsafe { inner.closed.copy().assume_init() }.wake();
         }
     }
@@ -481,10 +496,11 @@ impl<T> Receiver<T> {
     /// The allocation and its state, unless this side has left.
     #[inline]
     fn look(&self) -> Option<(&Inner<T>, u8)> {
-        // SAFETY: `self.inner` is set, so this side has not left; it does so by `&mut self`, which ends the borrow.
+        // SAFETY: `self.inner` is set, so this side has not left; it does so by `&mut self`, which ends the
+        // borrow.
         let inner = unsafe { Inner::get(self.inner?) };
-        // Ordering: Acquire pairs with the Release of `finish`: with `VALUE` we see the message, with `LEFT` all that the
-        // sender did.
+        // Ordering: Acquire pairs with the Release of `finish`: with `VALUE` we see the message, with `LEFT`
+        // all that the sender did.
         Some((inner, inner.state.load(Acquire)))
     }
 
@@ -527,7 +543,8 @@ impl<T> Receiver<T> {
             unsafe { Inner::free(pointer) };
             return message;
         }
-        // Ordering: Release and Acquire pair with those of the sender's `fetch_or` in `finish`, either way round.
+        // Ordering: Release and Acquire pair with those of the sender's `fetch_or` in `finish`, either way
+        // round.
         if inner.state.fetch_or(GONE, AcqRel) & LEFT != 0 {
             // SAFETY: the sender had left before us.
             unsafe { Inner::free(pointer) };
@@ -536,15 +553,15 @@ impl<T> Receiver<T> {
     }
 }
 
-/// Leaves a clone of `waker` for the sender. `None`: it is there. `Some`: the sender was `DONE` first, and this is the
-/// state.
+/// Leaves a clone of `waker` for the sender. `None`: it is there. `Some`: the sender was `DONE` first, and
+/// this is the state.
 fn register<T>(inner: &Inner<T>, mut state: u8, waker: &Waker) -> Option<u8> {
     // User code, while nothing is half done. The old waker is dropped at the end, also user code.
     let waker = waker.clone();
     let mut _old = None;
     while state & WAITING != 0 {
-        // Ordering: Acquire, here for a failure, as in `look`. For a success Relaxed would do: what we took down is ours,
-        // and is published again below.
+        // Ordering: Acquire, here for a failure, as in `look`. For a success Relaxed would do: what we took
+        // down is ours, and is published again below.
         match inner.state.compare_exchange_weak(state, (state & !WAITING) | MOVED, AcqRel, Acquire) {
             Ok(_) => {
                 // SAFETY: rule 1: our own slot. Rule 2: we took `WAITING` down while `DONE` was not set.
@@ -556,8 +573,9 @@ fn register<T>(inner: &Inner<T>, mut state: u8, waker: &Waker) -> Option<u8> {
         }
     }
     let slot = inner.waiter(state);
-    // SAFETY: rule 1: our own slot; `WAITING` is not set, so the sender will not read it. If it is `first`, this is its one
-    // write: we come here again only with `MOVED`, as `WAITING` goes down in the loop above alone.
+    // SAFETY: rule 1: our own slot; `WAITING` is not set, so the sender will not read it. If it is `first`,
+    // this is its one write: we come here again only with `MOVED`, as `WAITING` goes down in the loop above
+    // alone.
     unsafe { slot.write(waker) };
     loop {
         // Ordering: Release pairs with the Acquire of `finish`, which copies the slot. Acquire as in `look`.
@@ -573,7 +591,8 @@ fn register<T>(inner: &Inner<T>, mut state: u8, waker: &Waker) -> Option<u8> {
     }
 }
 
-/// The receiver goes without having taken an outcome. Says whether one is there after all: then nothing was changed.
+/// The receiver goes without having taken an outcome. Says whether one is there after all: then nothing was
+/// changed.
 ///
 /// # Safety
 /// Called for a receiver that has not left, which then counts as having left if the answer is `None`.
@@ -587,13 +606,14 @@ unsafe fn leave<T>(pointer: NonNull<Inner<T>>) -> Option<u8> {
         if state & DONE != 0 {
             break;
         }
-        // The sender's waker is in a slot of the allocation: close first, read it, and leave with a second change.
+        // The sender's waker is in a slot of the allocation: close first, read it, and leave with a second
+        // change.
         let watched = state & (WATCHED | CLOSED) == WATCHED;
         // SAFETY: rule 1: this side's own slot, and written, as `WAITING` says.
         let waiter = (state & WAITING != 0).then(|| unsafe { inner.waiter(state).copy() });
         let next = if watched { state | CLOSED } else { (state | CLOSED | GONE) & !WAITING };
-        // Ordering: Release pairs with the Acquire of `finish`: it frees after all that we did. Acquire: with `WATCHED`
-        // we see the slot; a failure as in `Receiver::look`.
+        // Ordering: Release pairs with the Acquire of `finish`: it frees after all that we did. Acquire: with
+        // `WATCHED` we see the slot; a failure as in `Receiver::look`.
         if let Err(now) = inner.state.compare_exchange_weak(state, next, AcqRel, Acquire) {
             state = now;
         } else if watched {

@@ -264,8 +264,8 @@ mod model {
                 let sender = thread::spawn(move || tx.send(7).unwrap());
                 let mut last = 0;
                 let mut got = None;
-                for index in 1..=changes {
-                    match poll_with(Pin::new(&mut rx), &all[index].1) {
+                for (index, (_, waker)) in all.iter().enumerate().skip(1).take(changes) {
+                    match poll_with(Pin::new(&mut rx), waker) {
                         Poll::Pending => last = index,
                         Poll::Ready(message) => {
                             got = Some(message);
