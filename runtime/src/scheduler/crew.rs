@@ -346,7 +346,7 @@ impl Scheduler {
         }
         self.idle.leave();
         let tasks = core.drain();
-        let mut wake = !tasks.is_empty();
+        let mut wake = !tasks.is_empty() || self.driver.reactor(core.index).sources() > 0;
         self.injector.push_batch(tasks);
         if !remote.timers.is_empty() && !remote.orphan.swap(true, SeqCst) {
             self.orphans.fetch_add(1, SeqCst);
