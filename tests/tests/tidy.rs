@@ -71,7 +71,6 @@ const CHANNELS_ROOMS: &[Room] = &[
 
 /// Where `unsafe` may stand. Every other file of the two libraries forbids it to itself.
 const UNSAFE_FILES: &[&str] = &[
-    "channels/src/channel/broadcast/mod.rs",
     "channels/src/channel/oneshot/mod.rs",
     "channels/src/probe.rs",
     "channels/src/ring/mod.rs",
@@ -80,6 +79,7 @@ const UNSAFE_FILES: &[&str] = &[
     "channels/src/waker_slot.rs",
     "runtime/src/context.rs",
     "runtime/src/driver/timerfd.rs",
+    "runtime/src/hyper.rs",
     "runtime/src/local.rs",
     "runtime/src/hyper.rs",
     "runtime/src/net/ucred.rs",
@@ -95,6 +95,7 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/task/list.rs",
     "runtime/src/task/raw.rs",
     "runtime/src/task/waker.rs",
+    "runtime/src/tokio_io.rs",
 ];
 
 /// Where the primitives of `std` may be named outside the two shims: `(file, what)`; no file means any.
@@ -107,6 +108,7 @@ const STD_ALLOWED: &[(&str, &str)] = &[
     ("", "std::thread::Result"),
     ("", "std::thread::available_parallelism"),
     // The trait `std::task::Wake`, and methods on `Arc<Self>` as tokio has them, want the real one.
+    ("channels/src/block.rs", "std::sync::Arc"),
     ("channels/src/semaphore.rs", "std::sync::Arc"),
     ("runtime/src/util/block.rs", "std::sync::Arc"),
 ];

@@ -44,7 +44,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let began = Instant::now();
     println!("A tour of filch, on {} workers.", args.workers);
     let (mut shown, mut failed) = (0, 0);
-    let parts: [(&str, fn(&mut Part) -> BoxedPart<'_>); 4] = [
+    let parts: [(&str, Show); 4] = [
         ("Tasks", |part| Box::pin(tasks::show(part))),
         ("A web server", |part| Box::pin(http::show(part))),
         ("A crawler", |part| Box::pin(crawl::show(part))),
@@ -69,6 +69,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type BoxedPart<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
+type Show = fn(&mut Part) -> BoxedPart<'_>;
 
 /// What a part has shown so far.
 struct Part {

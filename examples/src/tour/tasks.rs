@@ -96,7 +96,8 @@ async fn select(part: &mut Part) -> Result<(), Error> {
 }
 
 /// As many tasks as there are workers, and one more, block their threads on std channels. A timer, a socket and a
-/// queued task must still be served, for only they can feed those channels.
+/// queued task must still be served, for only they can feed those channels. (The future given to `block_on` is no
+/// such task: it never leaves its thread, which may be one of those that are stuck.)
 async fn stuck(part: &mut Part) -> Result<(), Error> {
     let began = Instant::now();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -122,8 +123,11 @@ async fn stuck(part: &mut Part) -> Result<(), Error> {
         filch::yield_now().await;
         let _ = by_task.send("task");
     });
-    let mut stream = TcpStream::connect(addr).await?;
-    stream.write_all(b"socket").await?;
+    filch::spawn(async move {
+        if let Ok(mut stream) = TcpStream::connect(addr).await {
+            let _ = stream.write_all(b"socket").await;
+        }
+    });
     let mut fed = Vec::new();
     for task in stuck {
         fed.push(task.await?.unwrap_or("nobody"));
