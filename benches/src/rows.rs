@@ -25,7 +25,7 @@ impl Root {
     pub fn suffix(self) -> &'static str {
         match self {
             Root::BlockOn => " (root in block_on)",
-            Root::Spawned => " (root spawned)",
+            Root::Spawned => " (root a task)",
         }
     }
 }

@@ -99,16 +99,16 @@ fn late<R: Rt>(rt: &R, victim: Victim, stuck: usize) -> f64 {
         stream
     });
     match victim {
-        Victim::Slot => drop(leak(rt.spawn_outside(async move {
+        Victim::Slot => forget(rt.spawn_outside(async move {
             if let Ok(sent) = woken.await {
                 let _ = slot_report.send(sent.elapsed());
             }
-        }))),
-        Victim::Timer => drop(leak(rt.spawn_outside(async move {
+        })),
+        Victim::Timer => forget(rt.spawn_outside(async move {
             let due = Instant::now() + WARM_UP + AFTER;
             R::sleep(WARM_UP + AFTER).await;
             let _ = timer_report.send(due.elapsed());
-        }))),
+        })),
         Victim::Echo | Victim::Queue => {}
     }
     let wake = Mutex::new(Some(wake));
@@ -116,7 +116,7 @@ fn late<R: Rt>(rt: &R, victim: Victim, stuck: usize) -> f64 {
     for blocker in 0..stuck {
         let at = at.clone();
         let queue_report = queue_report.clone();
-        drop(leak(rt.spawn_outside(async move {
+        forget(rt.spawn_outside(async move {
             R::sleep(WARM_UP).await;
             let now = Instant::now();
             let _ = at.send(now);
@@ -142,7 +142,7 @@ fn late<R: Rt>(rt: &R, victim: Victim, stuck: usize) -> f64 {
                 _ => {}
             }
             std::thread::sleep(BLOCK);
-        })));
+        }));
     }
     let mut blocked = blocks_at.recv().expect("a blocker begins");
     for _ in 1..stuck {
@@ -168,7 +168,7 @@ fn late<R: Rt>(rt: &R, victim: Victim, stuck: usize) -> f64 {
 }
 
 /// smol cancels a task whose handle is dropped; nobody joins these.
-fn leak<J>(join: J) {
+fn forget<J>(join: J) {
     std::mem::forget(join);
 }
 
