@@ -132,7 +132,7 @@ pub fn measure(row: &mut Row, options: &Options) -> Vec<Score> {
             // Those that had their turn fall asleep.
             std::thread::sleep(Duration::from_millis(1));
             let before = Usage::now();
-            let figures = (row.entries[who].turn)();
+            let figures = watched(&row.metrics[0].name, row.entries[who].name, &mut row.entries[who].turn);
             let used = Usage::now().since(before);
             if round < row.warm_up {
                 continue;
@@ -145,6 +145,25 @@ pub fn measure(row: &mut Row, options: &Options) -> Vec<Score> {
         }
     }
     scores
+}
+
+/// A turn that takes so long hangs.
+const HANGS: Duration = Duration::from_secs(30);
+
+/// Does a turn; one that does not end is reported, and ends the program, which could not go on.
+fn watched(row: &str, who: &str, turn: &mut dyn FnMut() -> Vec<f64>) -> Vec<f64> {
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    let (row, who) = (row.to_owned(), who.to_owned());
+    let watch = std::thread::spawn(move || {
+        if end.recv_timeout(HANGS) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("HANG: {who} in the row \"{row}\": no end after {HANGS:?}");
+            std::process::exit(3);
+        }
+    });
+    let figures = turn();
+    drop(ended);
+    watch.join().expect("the watch");
+    figures
 }
 
 /// What the process used so far.

@@ -12,6 +12,15 @@ mod test_util;
 mod wait_queue;
 mod wake_batch;
 
+mod block;
+mod ring;
+mod waker_slot;
+
+pub mod channel;
+
+#[cfg(test)]
+mod testing;
+
 pub(crate) use __shim as shim;
 
 /// Locks, and other ways to wait for each other.

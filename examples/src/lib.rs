@@ -1,1 +1,110 @@
-//! To be filled.
+//! The demos of filch. Each is a module with `run(arguments) -> ExitCode`, and a program of one line.
+//!
+//! Owns the registry of them, and how a command line finds its way to one. The servers can be used as a
+//! library too: the tour and the tests start them in process.
+#![forbid(unsafe_code)]
+
+pub mod chat;
+pub mod crawler;
+pub mod http_server;
+pub mod stop;
+pub mod tour;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Arguments that cannot be used: the exit status of a program that says so.
+pub const USAGE: u8 = 2;
+
+/// One demo.
+#[derive(Clone, Copy, Debug)]
+pub struct Demo {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub about: &'static str,
+    /// Runs it; the first argument is its name.
+    pub run: fn(Vec<OsString>) -> ExitCode,
+}
+
+/// Every demo, in the order of the list.
+pub const DEMOS: &[Demo] = &[
+    Demo { name: "tour", about: tour::ABOUT, run: tour::run },
+    Demo { name: "http_server", about: http_server::ABOUT, run: http_server::run },
+    Demo { name: "crawler", about: crawler::ABOUT, run: crawler::run },
+    Demo { name: "chat", about: chat::ABOUT, run: chat::run },
+];
+
+/// Runs what a command line asks for: the tour, `list`, or the demo of that name.
+pub fn dispatch(mut arguments: Vec<OsString>) -> ExitCode {
+    let name = match arguments.get(1).and_then(|name| name.to_str()) {
+        None if arguments.len() < 2 => return tour::run(arguments),
+        Some(option) if option.starts_with('-') => return tour::run(arguments),
+        Some(name) => name.to_owned(),
+        None => String::from_utf8_lossy(arguments[1].as_encoded_bytes()).into_owned(),
+    };
+    if name == "list" {
+        print!("{}", list());
+        return ExitCode::SUCCESS;
+    }
+    match DEMOS.iter().find(|demo| demo.name == name) {
+        Some(demo) => {
+            arguments.remove(0);
+            (demo.run)(arguments)
+        }
+        None => {
+            eprint!("There is no demo `{name}`. These there are:\n\n{}", list());
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Each demo with its line.
+pub fn list() -> String {
+    let width = DEMOS.iter().map(|demo| demo.name.len()).max().unwrap_or(0);
+    DEMOS.iter().map(|demo| format!("  {:width$}  {}\n", demo.name, demo.about)).collect()
+}
+
+/// Reads the arguments of a demo. The error is the exit status, after the help or the complaint was printed.
+pub(crate) fn parse<A: clap::Parser>(arguments: Vec<OsString>) -> Result<A, ExitCode> {
+    A::try_parse_from(arguments).map_err(|error| {
+        // Nobody is left to hear that the terminal is gone.
+        let _ = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
+    })
+}
+
+/// A runtime with so many workers (`0`: one a CPU); an error is printed.
+pub(crate) fn runtime(workers: usize) -> Result<filch::Runtime, ExitCode> {
+    let builder = filch::Builder::new();
+    let builder = if workers == 0 { builder } else { builder.workers(workers) };
+    builder.build().map_err(|error| {
+        eprintln!("The runtime cannot start: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_names_every_demo_once_with_a_line_each() {
+        let list = list();
+        assert_eq!(list.lines().count(), DEMOS.len());
+        for demo in DEMOS {
+            assert_eq!(list.matches(&format!("  {} ", demo.name)).count(), 1, "{}", demo.name);
+            assert!(!demo.about.is_empty() && !demo.about.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn every_demo_has_help_and_refuses_what_it_does_not_know() {
+        for demo in DEMOS {
+            assert_eq!((demo.run)(vec![demo.name.into(), "--help".into()]), ExitCode::SUCCESS);
+            assert_eq!((demo.run)(vec![demo.name.into(), "--no-such".into()]), ExitCode::from(USAGE));
+        }
+        assert_eq!(dispatch(vec!["tour".into(), "no-such".into()]), ExitCode::from(USAGE));
+        assert_eq!(dispatch(vec!["tour".into(), "list".into()]), ExitCode::SUCCESS);
+    }
+}

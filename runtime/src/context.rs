@@ -19,6 +19,8 @@ use crate::shim::Arc;
 thread_local! {
     /// Read at every wake: const and without a destructor, so that it costs a load.
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    /// `0`: not asked for yet.
+    static THREAD: Cell<u32> = const { Cell::new(0) };
     static ENTERED: RefCell<Vec<(u64, Arc<Scheduler>)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -41,6 +43,16 @@ impl From<NoRuntime> for std::io::Error {
     fn from(error: NoRuntime) -> std::io::Error {
         std::io::Error::other(error)
     }
+}
+
+/// The operating system's number of this thread; `0` where it does not tell (other than Linux).
+pub(crate) fn thread_number() -> u32 {
+    if THREAD.get() == 0 {
+        let link = std::fs::read_link("/proc/thread-self").unwrap_or_default();
+        let number = link.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        THREAD.set(number.unwrap_or(0));
+    }
+    THREAD.get()
 }
 
 /// This thread is `worker`'s until the guard is dropped.

@@ -15,6 +15,8 @@ mod scheduler;
 // Layer 3
 #[cfg(not(filch_loom))]
 mod async_fd;
+#[cfg(all(feature = "hyper", not(filch_loom)))]
+pub mod hyper;
 #[cfg(not(filch_loom))]
 pub mod io;
 #[cfg(not(filch_loom))]
@@ -27,6 +29,8 @@ pub mod signal;
 mod task_local;
 #[cfg(not(filch_loom))]
 pub mod time;
+#[cfg(all(feature = "tokio-io", not(filch_loom)))]
+mod tokio_io;
 // Layer 4
 #[cfg(not(filch_loom))]
 mod local;
@@ -40,7 +44,7 @@ pub use crate::front::*;
 
 #[cfg(not(filch_loom))]
 mod front {
-    pub use crate::async_fd::AsyncFd;
+    pub use crate::async_fd::{AsyncFd, AsyncFdReadyGuard, TryIoError};
     pub use crate::local::spawn_local;
     pub use crate::runtime::{
         Builder, EnterGuard, Handle, PanicPolicy, Runtime, TaskInfo, TaskState, WORKERS_MAX, YieldNow,
@@ -52,7 +56,7 @@ mod front {
     pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
     pub use crate::time::wait_for;
     pub use filch_channels::probe::Wait;
-    pub use filch_channels::sync;
+    pub use filch_channels::{channel, sync};
     pub use filch_macros::{main, test};
 
     #[doc(hidden)]

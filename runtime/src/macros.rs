@@ -1,6 +1,6 @@
 //! Layer 4. The macros by example, `select!` and `task_local!`, and what every macro's expansion calls.
 //!
-//! Owns no state but the generator that picks where `select!` starts.
+//! Owns no state but the generator, one a thread, that picks where `select!` starts.
 #![forbid(unsafe_code)]
 
 /// Waits for several futures at once and runs the handler of the first one that is ready.
@@ -254,6 +254,7 @@ pub mod support {
     use std::hash::BuildHasher;
     use std::io;
 
+    use crate::util::rng::Rng;
     use crate::{Builder, Runtime};
 
     /// What `#[filch::main]` and `#[filch::test]` do with a runtime that cannot be built.
@@ -279,6 +280,8 @@ pub mod support {
             Err(_) => RandomState::new().hash_one(name),
         });
         let print = PrintSeed { seed, name };
+        // A paused runtime polls everything on this thread.
+        self::seed(seed);
         let output = Builder::new().paused_clock(seed).build().unwrap_or_else(no_start).block_on(test());
         if !failed(&output) {
             std::mem::forget(print);
@@ -325,20 +328,22 @@ pub mod support {
     }
 
     thread_local! {
-        static STATE: Cell<u64> = const { Cell::new(0x9e37_79b9_7f4a_7c15) };
+        static RANDOM: Cell<Option<Rng>> = const { Cell::new(None) };
     }
 
     /// A number below `n`, which is not zero: where a `select!` starts.
     #[inline]
     pub fn random(n: u32) -> u32 {
-        STATE.with(|state| {
-            // Marsaglia's xorshift64, the upper half scaled down as Lemire does.
-            let mut x = state.get();
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            state.set(x);
-            (((x >> 32) * u64::from(n)) >> 32) as u32
+        RANDOM.with(|random| {
+            let mut rng = random.take().unwrap_or_else(Rng::from_entropy);
+            let number = rng.below(n);
+            random.set(Some(rng));
+            number
         })
+    }
+
+    /// Makes the numbers that this thread draws from now on follow from `seed`.
+    pub(crate) fn seed(seed: u64) {
+        RANDOM.set(Some(Rng::new(seed)));
     }
 }

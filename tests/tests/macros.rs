@@ -75,3 +75,32 @@ fn a_failing_paused_test_prints_its_seed() {
         assert_eq!(text.contains("FILCH_SEED=81 cargo test fails_when_asked"), shown, "{how}: {text}");
     }
 }
+
+/// Where a `select!` of ready futures starts, many times over.
+fn starts(seed: u64) -> Vec<u32> {
+    let run = std::thread::spawn(move || {
+        filch::__private::paused_test(
+            Some(seed),
+            "starts",
+            || async {
+                let mut starts = Vec::new();
+                for _ in 0..64 {
+                    starts.push(filch::select! {
+                        n = std::future::ready(0) => n,
+                        n = std::future::ready(1) => n,
+                        n = std::future::ready(2) => n,
+                    });
+                }
+                starts
+            },
+            |_| false,
+        )
+    });
+    run.join().unwrap()
+}
+
+#[test]
+fn the_seed_of_a_paused_test_decides_where_select_starts() {
+    assert_eq!(starts(3), starts(3));
+    assert_ne!(starts(3), starts(4));
+}

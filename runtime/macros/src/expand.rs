@@ -41,7 +41,7 @@ fn write(kind: Macro, arguments: &Arguments, function: Function) -> TokenStream 
     let run = if arguments.paused {
         paused(arguments, &function.name)
     } else {
-        let mut run = parse(builder(kind, arguments).as_str());
+        let mut run = parse(builder(kind, arguments));
         run.extend(arguments.workers.iter().map(|number| {
             // `.workers(N)`, with the user's own token, so that an error about its type points there.
             TokenTree::from(Group::new(Delimiter::Parenthesis, TokenStream::from(number.clone())))
@@ -69,17 +69,16 @@ fn write(kind: Macro, arguments: &Arguments, function: Function) -> TokenStream 
     output
 }
 
-fn builder(kind: Macro, arguments: &Arguments) -> String {
-    let setting = if arguments.single_thread {
-        ".single_thread()"
+fn builder(kind: Macro, arguments: &Arguments) -> &'static str {
+    if arguments.single_thread {
+        "::filch::Builder::single_thread()"
     } else if arguments.workers.is_some() {
-        ".workers"
+        "::filch::Builder::new().workers"
     } else if kind == Macro::Test {
-        ".workers(2)"
+        "::filch::Builder::new().workers(2)"
     } else {
-        ""
-    };
-    format!("::filch::Builder::new(){setting}")
+        "::filch::Builder::new()"
+    }
 }
 
 /// `::filch::__private::paused_test(seed, "name", name, |output| failed)`

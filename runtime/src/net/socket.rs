@@ -410,8 +410,8 @@ macro_rules! listener {
                 // Taken out, so that no lock is held while a timer takes the task's waker.
                 let mut accept = std::mem::take(&mut *self.accept.lock());
                 let taken = accept.poll(cx, |cx| self.io.poll_io(Interest::READABLE, cx, socket::accept));
-                let before = std::mem::replace(&mut *self.accept.lock(), accept);
-                drop(before);
+                // Dropped after the lock.
+                let _before = std::mem::replace(&mut *self.accept.lock(), accept);
                 Poll::Ready(ready!(taken).and_then($accepted))
             }
 

@@ -37,6 +37,18 @@ pub(crate) fn poll_read<S: Stream>(
     stream.io().poll_transfer(Interest::READABLE, cx, buf.len(), |socket| socket::recv(socket, buf))
 }
 
+/// `poll_read` into bytes that nobody has cleared. As many as it says have been written when it returns.
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+pub(crate) fn poll_read_uninit<S: Stream>(
+    stream: &S,
+    cx: &mut Context<'_>,
+    buf: &mut [std::mem::MaybeUninit<u8>],
+) -> Poll<io::Result<usize>> {
+    stream
+        .io()
+        .poll_transfer(Interest::READABLE, cx, buf.len(), |socket| socket2::SockRef::from(socket).recv(buf))
+}
+
 pub(crate) fn poll_read_vectored<S: Stream>(
     stream: &S,
     cx: &mut Context<'_>,
@@ -179,12 +191,18 @@ macro_rules! stream {
                 $crate::net::stream::try_write_vectored(self, bufs)
             }
 
-            /// Shuts down reading, writing or both, for all handles of the connection.
+            /// Says that no more will be written: the peer reads what was sent, and then the end.
+            ///
+            /// The same as [`close`](crate::io::AsyncWriteExt::close). To stop reading, use
+            /// `socket2::SockRef::from(&stream).shutdown(Shutdown::Read)`.
             ///
             /// # Errors
-            /// When it is not connected any more.
-            pub fn shutdown(&self, how: std::net::Shutdown) -> io::Result<()> {
-                self.io.get_ref().shutdown(how)
+            /// What the system reports; a peer that is gone is none.
+            ///
+            /// # Cancel safety
+            /// **Strict.** It is done by the first poll.
+            pub async fn shutdown(&self) -> io::Result<()> {
+                $crate::net::stream::close_write(self)
             }
 
             /// Two halves that borrow the stream, to read in one branch of a task and write in another.
@@ -343,6 +361,17 @@ macro_rules! write_half {
             /// As [`try_write`](Self::try_write).
             pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
                 try_write_vectored($stream(self), bufs)
+            }
+
+            /// Says that no more will be written: the peer reads what was sent, and then the end.
+            ///
+            /// # Errors
+            /// What the system reports; a peer that is gone is none.
+            ///
+            /// # Cancel safety
+            /// **Strict.** It is done by the first poll.
+            pub async fn shutdown(&self) -> io::Result<()> {
+                close_write($stream(self))
             }
         }
     };

@@ -137,16 +137,21 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// **Strict.** A connection that was begun is given up.
-    pub async fn connect(addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
-        first_of(addr, async |addr| TcpSocket::new(addr)?.connect(addr).await).await
+    #[track_caller]
+    pub fn connect(addr: impl ToSocketAddrs) -> impl Future<Output = io::Result<TcpStream>> {
+        let location = Location::caller();
+        first_of(addr, async move |addr| TcpSocket::new(addr)?.connect_at(addr, location).await)
     }
 
     /// Waits for the connection that was begun on `socket`.
-    pub(super) async fn connecting(socket: Socket) -> io::Result<TcpStream> {
+    pub(super) async fn connecting(
+        socket: Socket,
+        location: &'static Location<'static>,
+    ) -> io::Result<TcpStream> {
         let stream = TcpStream::wrap(socket.into())?;
         // Both at once: whoever connects will read, and one call of the system is less than two.
         stream.io.arm(Interest::READABLE | Interest::WRITABLE)?;
-        stream.io.io(Interest::WRITABLE, Location::caller(), socket::connected).await?;
+        stream.io.io(Interest::WRITABLE, location, socket::connected).await?;
         Ok(stream)
     }
 

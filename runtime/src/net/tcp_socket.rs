@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::panic::Location;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -161,14 +162,23 @@ impl TcpSocket {
     ///
     /// # Cancel safety
     /// **Strict.** A connection that was begun is given up.
-    pub async fn connect(self, addr: SocketAddr) -> io::Result<TcpStream> {
+    #[track_caller]
+    pub fn connect(self, addr: SocketAddr) -> impl Future<Output = io::Result<TcpStream>> {
+        self.connect_at(addr, Location::caller())
+    }
+
+    pub(super) async fn connect_at(
+        self,
+        addr: SocketAddr,
+        location: &'static Location<'static>,
+    ) -> io::Result<TcpStream> {
         let begun = match self.socket.connect(&addr.into()) {
             // Interrupted: it goes on by itself.
             Err(error) if is_under_way(&error) => Ok(()),
             result => result,
         };
         match begun {
-            Ok(()) => TcpStream::connecting(self.socket).await,
+            Ok(()) => TcpStream::connecting(self.socket, location).await,
             Err(error) => Err(error),
         }
         .map_err(|error| explain_address("connect to", addr, error))

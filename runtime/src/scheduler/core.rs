@@ -34,8 +34,19 @@ pub(crate) enum Tell {
     Nobody,
     /// Wake one if none searches and not all are awake.
     One,
-    /// Wake one though all may be awake: the root on this thread may block.
-    OneBeyond,
+    /// The same, and the task is not in the caller's own queue.
+    OneOfInjected,
+}
+
+/// Whose work a core does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everybody's.
+    Worker,
+    /// Beside its root, what the root woke and what comes of that; see `guest`.
+    Guest,
+    /// A guest that was once held up by a task: it runs its root only.
+    ShyGuest,
 }
 
 #[derive(Debug)]
@@ -48,6 +59,8 @@ pub(crate) struct Core {
     slot_polls: u8,
     /// First in, first out, without the slot: the single-threaded flavour, whose order people count on.
     fifo: bool,
+    /// Whose work this core does; see `guest` for the difference.
+    pub(super) role: Role,
     /// Wakes of a whole batch are under way: see `Worker::wake`.
     pub(super) in_batch: bool,
     /// The root of a `block_on` is being polled: what it wakes must not wait for it.
@@ -66,13 +79,20 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(index: usize, queue: LocalQueue<Runnable>, fifo: bool, seed: Option<u64>) -> Core {
+    pub(super) fn new(
+        index: usize,
+        queue: LocalQueue<Runnable>,
+        fifo: bool,
+        role: Role,
+        seed: Option<u64>,
+    ) -> Core {
         Core {
             index,
             queue,
             slot: None,
             slot_polls: 0,
             fifo,
+            role,
             in_batch: false,
             in_root: false,
             root_trust: 0,
@@ -105,9 +125,7 @@ impl Core {
             return Tell::Nobody;
         }
         if self.in_root {
-            self.push_back(runnable, injector);
-            let trusted = self.root_trust >= ROOT_TRUST_MIN && self.queue.len() == 1;
-            return if trusted { Tell::Nobody } else { Tell::OneBeyond };
+            return self.push_by_root(runnable, injector);
         }
         if self.fifo {
             self.push_back(runnable, injector);
@@ -122,13 +140,26 @@ impl Core {
         }
     }
 
+    /// What the root wakes is run here next, unless the root blocks its thread; so others are told, until it
+    /// has shown that it does not. And where a task has held up its root already, it goes to them for good.
+    fn push_by_root(&mut self, runnable: Runnable, injector: &Injector<Runnable>) -> Tell {
+        if self.role == Role::ShyGuest {
+            injector.push(runnable);
+            return Tell::OneOfInjected;
+        }
+        self.push_back(runnable, injector);
+        let trusted = self.root_trust >= ROOT_TRUST_MIN && self.queue.len() == 1;
+        if trusted { Tell::Nobody } else { Tell::One }
+    }
+
     /// Takes in a task that was spawned on this thread.
     #[inline]
     pub(crate) fn push_spawned(&mut self, runnable: Runnable, injector: &Injector<Runnable>) -> Tell {
-        self.push_back(runnable, injector);
         if self.in_root {
-            return Tell::OneBeyond;
+            injector.push(runnable);
+            return Tell::OneOfInjected;
         }
+        self.push_back(runnable, injector);
         // A single task is left to this thread, which runs it right after the poll under way.
         if self.queue.len() > 1 || self.slot.is_some() { Tell::One } else { Tell::Nobody }
     }

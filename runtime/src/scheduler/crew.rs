@@ -9,7 +9,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::core::Core;
+use super::core::{Core, Role};
 use super::shared::Scheduler;
 use super::worker::{Left, Worker};
 use crate::context;
@@ -20,6 +20,9 @@ use crate::util::parker::Unpark;
 
 /// How long a spare thread waits for a core before it ends.
 const SPARE_KEPT: Duration = Duration::from_secs(10);
+
+/// How often at most it is said that no substitute can be started.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Crew {
@@ -50,8 +53,8 @@ pub(super) struct State {
     /// How many were ever started, for their names.
     started: usize,
     stopping: bool,
-    /// That no substitute can be started was said already.
-    failure_said: bool,
+    /// When it was last said that no substitute can be started.
+    failure_said: Option<Instant>,
 }
 
 impl Crew {
@@ -142,7 +145,8 @@ impl Crew {
         };
         if let Err((error, core)) = failed {
             let mut state = self.state.lock();
-            if !std::mem::replace(&mut state.failure_said, true) {
+            if state.failure_said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
+                state.failure_said = Some(Instant::now());
                 eprintln!(
                     "filch: a worker of \"{}\" is stuck in a task, and no substitute can take its place: {error}; move \
                      the blocking call into spawn_blocking",
@@ -290,7 +294,6 @@ fn wait_for_core(scheduler: &Arc<Scheduler>, worker: &Arc<Worker>) -> Option<Box
     let until = Instant::now() + SPARE_KEPT;
     let mut state = crew.state.lock();
     if let Some(core) = state.homeless.pop() {
-        state.failure_said = false;
         drop(state);
         scheduler.adopt(&core);
         return Some(core);
@@ -329,7 +332,10 @@ impl Scheduler {
     /// A core that nobody had counts again.
     pub(super) fn adopt(&self, core: &Core) {
         let remote = &self.cores[core.index];
-        self.idle.join();
+        match core.role {
+            Role::Worker => self.idle.join(),
+            Role::Guest | Role::ShyGuest => self.idle.guest_wakes(),
+        }
         // Ordering: SeqCst: with the loads in `unpark_timers` and `prepare_timers`.
         if remote.orphan.swap(false, SeqCst) {
             self.orphans.fetch_sub(1, SeqCst);
@@ -344,7 +350,10 @@ impl Scheduler {
         if std::mem::take(&mut core.searching) {
             let _ = self.idle.end_search();
         }
-        self.idle.leave();
+        match core.role {
+            Role::Worker => self.idle.leave(),
+            Role::Guest | Role::ShyGuest => self.idle.guest_sleeps(),
+        }
         let tasks = core.drain();
         let mut wake = !tasks.is_empty();
         self.injector.push_batch(tasks);
@@ -355,7 +364,7 @@ impl Scheduler {
         keep(&mut self.crew.state.lock(), core);
         if wake {
             // Whoever sleeps until a deadline of its own must look at this one, too.
-            if let Some(sleeper) = self.idle.notify_beyond() {
+            if let Some(sleeper) = self.idle.notify() {
                 self.unpark(sleeper);
             }
         }

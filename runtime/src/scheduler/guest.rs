@@ -1,20 +1,26 @@
-//! Layer 2, scheduler. `block_on`: the calling thread polls the root, and works on others' tasks while the
-//! root waits.
+//! Layer 2, scheduler. `block_on`: the calling thread polls the root, and runs what the root woke while it
+//! waits.
 //!
 //! Owns the root's place on the caller's stack. A caller gets a core of its own, a guest's, so that what
 //! passes between the root and the tasks it talks to crosses no thread. The root is never in a queue; being
 //! woken, it is polled before any task. Other workers steal from a guest's queue at once, for a root may
 //! block its thread; see `Core::push_woken`.
 //!
+//! A guest helps with nothing else: it runs what its root woke, and what comes of that, so that it comes back
+//! to its root soon. It takes no injected task, steals none and does not wait in the reactor; what its root
+//! spawns goes to the workers. So the only tasks that can hold up a root by blocking are those it woke. Once
+//! one does, the monitor takes the core away, and from then on this guest runs its root only.
+//!
 //! Inside a worker, the worker's core goes to another thread first, and the caller only waits. In the
 //! single-threaded flavour there is no other: the same core goes on here, inside the poll.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::{Location, resume_unwind};
 use std::pin::pin;
 use std::ptr;
 
-use super::core::Core;
+use super::core::{Core, Role};
 use super::shared::{Scheduler, next_id};
 use super::worker::{Lost, Worker};
 use crate::context;
@@ -112,6 +118,8 @@ struct Guest<'a> {
     worker: &'a Arc<Worker>,
     schedule: RootSchedule,
     location: &'static Location<'static>,
+    /// A task took so long on this thread that the core was taken away.
+    held_up: Cell<bool>,
 }
 
 type Hands = Option<Box<Core>>;
@@ -123,7 +131,7 @@ impl<'a> Guest<'a> {
             arrived: AtomicBool::new(true),
             panic_hook: worker.scheduler.config.panic_hook.clone(),
         };
-        Guest { worker, schedule, location }
+        Guest { worker, schedule, location, held_up: Cell::new(false) }
     }
 
     /// Polls the root whenever it is woken, and otherwise works as any worker does while it has a core.
@@ -196,7 +204,11 @@ impl<'a> Guest<'a> {
         let next = match self.worker.find(core) {
             Ok((mut core, Some(runnable))) => {
                 self.worker.found(&mut core);
-                self.worker.run_one(core, runnable)
+                let ran = self.worker.run_one(core, runnable);
+                if ran.is_err() {
+                    self.held_up.set(true);
+                }
+                ran
             }
             // What `find` looked at may have woken the root, on this thread, without a token for the parker.
             Ok((core, None)) if self.schedule.has_arrived() => Ok(core),
@@ -208,7 +220,11 @@ impl<'a> Guest<'a> {
 
     fn retake(&self) -> Hands {
         self.worker.scheduler.crew.detach(self.worker);
-        self.worker.scheduler.take_guest(self.worker)
+        let mut core = self.worker.scheduler.take_guest(self.worker)?;
+        if self.held_up.get() && core.role == Role::Guest {
+            core.role = Role::ShyGuest;
+        }
+        Some(core)
     }
 }
 
@@ -218,6 +234,9 @@ impl Scheduler {
     fn take_guest(&self, worker: &Arc<Worker>) -> Hands {
         let mut core = self.crew.take_guest(worker)?;
         core.root_trust = 0;
+        if core.role == Role::ShyGuest {
+            core.role = Role::Guest;
+        }
         core.slept();
         self.adopt(&core);
         self.attend(&core, worker);

@@ -25,8 +25,7 @@
 //! *Pushes by a worker to its own queue* go without the fence. Then a worker that goes to sleep may miss the
 //! task, and the pusher may miss that it sleeps. But the pusher is awake, and the task is in its own queue:
 //! it will run it, or find it there when it wants to sleep; should the poll under way not come back, the
-//! monitor takes the queue away. What is lost is the help of another worker, until the next push. A root of
-//! `block_on` may block its thread for good, so its pushes use the fence.
+//! monitor takes the queue away. What is lost is the help of another worker, until the next push.
 #![forbid(unsafe_code)]
 
 use crate::shim::Mutex;
@@ -49,25 +48,21 @@ fn searching(word: u64) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Idle {
     word: Padded<AtomicU64>,
-    sleeping: Padded<Mutex<Sleeping>>,
+    /// Cores whose thread sleeps, the latest last.
+    sleeping: Padded<Mutex<Vec<usize>>>,
+    /// Guests that are awake: they take no part in the above, but can get stuck.
+    guests: Padded<AtomicU64>,
     /// How many may be awake before `notify` wakes no more.
     active_max: u64,
 }
 
-/// Cores whose thread sleeps, the latest last. Guests (the callers of `block_on`) are woken only when no
-/// worker can be.
-#[derive(Debug, Default)]
-struct Sleeping {
-    workers: Vec<usize>,
-    guests: Vec<usize>,
-}
-
 impl Idle {
-    /// For `active_max` cores, none of them awake yet. Cores from `active_max` on are guests.
+    /// For `active_max` cores, none of them awake yet. Guests' cores take no part.
     pub(crate) fn new(active_max: usize) -> Idle {
         Idle {
             word: Padded(AtomicU64::new(0)),
             sleeping: Padded(Mutex::default()),
+            guests: Padded(AtomicU64::new(0)),
             active_max: active_max.max(1) as u64,
         }
     }
@@ -103,18 +98,7 @@ impl Idle {
         if !self.wants_one(self.word.load(Relaxed)) {
             return None;
         }
-        self.wake_one(false)
-    }
-
-    /// As `notify`, though all the places may be taken: by a root of `block_on`, which may be about to block
-    /// its thread.
-    #[must_use]
-    pub(crate) fn notify_beyond(&self) -> Option<usize> {
-        fence(SeqCst);
-        if searching(self.word.load(Relaxed)) > 0 {
-            return None;
-        }
-        self.wake_one(true)
+        self.wake_one()
     }
 
     fn wants_one(&self, word: u64) -> bool {
@@ -122,19 +106,15 @@ impl Idle {
     }
 
     #[cold]
-    fn wake_one(&self, beyond: bool) -> Option<usize> {
+    fn wake_one(&self) -> Option<usize> {
         let mut sleeping = self.sleeping.lock();
         // Ordering: Relaxed: sleepers change under the lock. Asked again, for another may have woken one
         // meanwhile.
         let word = self.word.load(Relaxed);
-        if !self.wants_one(word) && !(beyond && searching(word) == 0) {
+        if !self.wants_one(word) {
             return None;
         }
-        let core = match sleeping.workers.pop() {
-            Some(worker) => worker,
-            None if beyond => return None,
-            None => sleeping.guests.pop()?,
-        };
+        let core = sleeping.pop()?;
         // It is woken as a searcher, and counted as one from here on: so that only one is woken.
         self.word.fetch_add(AWAKE + SEARCHING, Relaxed);
         Some(core)
@@ -147,11 +127,7 @@ impl Idle {
             let mut sleeping = self.sleeping.lock();
             // Ordering: Relaxed, for the fence below follows; see "the promise".
             self.word.fetch_sub(AWAKE + if searched { SEARCHING } else { 0 }, Relaxed);
-            if core as u64 >= self.active_max {
-                sleeping.guests.push(core);
-            } else {
-                sleeping.workers.push(core);
-            }
+            sleeping.push(core);
         }
         // Ordering: pairs with the fence in `notify`.
         fence(SeqCst);
@@ -161,10 +137,9 @@ impl Idle {
     /// is one.
     pub(crate) fn wake(&self, core: usize, search: bool) -> bool {
         let mut sleeping = self.sleeping.lock();
-        let list = if core as u64 >= self.active_max { &mut sleeping.guests } else { &mut sleeping.workers };
-        match list.iter().rposition(|&sleeper| sleeper == core) {
+        match sleeping.iter().rposition(|&sleeper| sleeper == core) {
             Some(at) => {
-                list.remove(at);
+                sleeping.remove(at);
                 self.word.fetch_add(AWAKE + if search { SEARCHING } else { 0 }, Relaxed);
                 search
             }
@@ -195,6 +170,17 @@ impl Idle {
     /// Whether every core sleeps: nothing can be stuck.
     pub(crate) fn all_asleep(&self) -> bool {
         // Ordering: SeqCst, for the monitor's own promise; see there.
-        awake(self.word.load(SeqCst)) == 0
+        awake(self.word.load(SeqCst)) == 0 && self.guests.load(SeqCst) == 0
+    }
+
+    /// A guest goes to sleep, or leaves.
+    pub(crate) fn guest_sleeps(&self) {
+        // Ordering: SeqCst, here and below, with the load in `all_asleep`.
+        self.guests.fetch_sub(1, SeqCst);
+    }
+
+    /// A guest wakes, or comes.
+    pub(crate) fn guest_wakes(&self) {
+        self.guests.fetch_add(1, SeqCst);
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Watch {
     polls: u32,
     /// When it was first seen in that poll.
     since: Option<Instant>,
+    /// How long the thread had waited for a processor by then.
+    waited: Duration,
     reported: bool,
 }
 
@@ -174,12 +176,27 @@ fn in_same_poll(worker: &Worker, now: Instant) -> Option<Instant> {
     let mut watch = worker.watch.lock();
     if !worker.lease.is_out() {
         watch.since = None;
-    } else if watch.since.is_none() || watch.polls != polls {
-        *watch = Watch { polls, since: Some(now), reported: false };
-    } else {
-        return watch.since;
+        return None;
     }
-    None
+    let waited = waited_for_processor(worker.thread);
+    let Some(since) = watch.since.filter(|_| watch.polls == polls) else {
+        *watch = Watch { polls, since: Some(now), waited, reported: false };
+        return None;
+    };
+    // A thread that waits for a processor is not stuck, and another one in its place would wait, too.
+    let delayed = waited.saturating_sub(watch.waited);
+    if now.saturating_duration_since(since).saturating_sub(delayed) < TICK * 3 / 4 {
+        None
+    } else {
+        Some(since)
+    }
+}
+
+/// How long a thread has been ready to run, and did not, since its start; zero where the kernel does not say.
+fn waited_for_processor(thread: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap_or_default();
+    let nanos = stat.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 /// Tells `on_slow_poll`, once a poll.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use filch_channels::probe;
 
 use super::blocking;
-use super::core::{Core, ID_BLOCK, Tell};
+use super::core::{Core, ID_BLOCK, Role, Tell};
 use super::crew::Crew;
 use super::idle::Idle;
 use super::injector::Injector;
@@ -158,7 +158,8 @@ impl Scheduler {
         let mut remotes = Vec::with_capacity(total);
         for index in 0..total {
             let (queue, stealer): (LocalQueue<Runnable>, _) = queue::new();
-            cores.push(Box::new(Core::new(index, queue, single, config.seed)));
+            let role = if index < config.workers.max(1) { Role::Worker } else { Role::Guest };
+            cores.push(Box::new(Core::new(index, queue, single, role, config.seed)));
             remotes.push(Padded(Remote {
                 stealer,
                 timers: driver.shard(index),
@@ -289,7 +290,7 @@ impl Scheduler {
         let sleeper = match tell {
             Tell::Nobody => return,
             Tell::One => self.idle.notify_local(),
-            Tell::OneBeyond => self.idle.notify_beyond(),
+            Tell::OneOfInjected => self.idle.notify(),
         };
         if let Some(core) = sleeper {
             self.unpark(core);

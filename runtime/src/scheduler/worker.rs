@@ -7,9 +7,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::core::{Core, Tell};
+use super::core::{Core, Role, Tell};
 use super::lease::Lease;
 use super::shared::{Remote, Scheduler};
+use crate::context;
 use crate::driver::clock::Clock;
 use crate::shim::Arc;
 use crate::shim::Mutex;
@@ -32,6 +33,8 @@ pub(crate) struct Worker {
     pub(super) polls: AtomicU32,
     /// The id of the task polled last. Only this thread writes.
     pub(super) current: AtomicU64,
+    /// The operating system's number of the thread.
+    pub(super) thread: u32,
     /// Only the monitor's.
     pub(super) watch: Mutex<super::monitor::Watch>,
 }
@@ -53,6 +56,7 @@ impl Worker {
             parker: Parker::new(),
             polls: AtomicU32::new(0),
             current: AtomicU64::new(0),
+            thread: context::thread_number(),
             watch: Mutex::default(),
         })
     }
@@ -86,6 +90,10 @@ impl Worker {
         let injector = &self.scheduler.injector;
         if core.is_look_due() {
             core = self.look(core)?;
+        }
+        if core.role != Role::Worker {
+            let next = core.next(injector);
+            return Ok((core, next));
         }
         let next =
             core.next(injector).or_else(|| self.take_injected(&mut core)).or_else(|| self.search(&mut core));
@@ -211,9 +219,11 @@ impl Worker {
         core.looked();
         self.remote(&core).counts.looks.add(1);
         self.fire(&mut core);
-        self.poll_reactor(&mut core);
-        if let Some(runnable) = self.take_injected(&mut core) {
-            core.push_back(runnable, &self.scheduler.injector);
+        if core.role == Role::Worker {
+            self.poll_reactor(&mut core);
+            if let Some(runnable) = self.take_injected(&mut core) {
+                core.push_back(runnable, &self.scheduler.injector);
+            }
         }
         self.wake(core)
     }
@@ -255,6 +265,9 @@ impl Worker {
     /// Sleeps until there is something to do.
     pub(super) fn park(&self, mut core: Box<Core>) -> Result<Box<Core>, Lost> {
         let idle = &self.scheduler.idle;
+        if core.role != Role::Worker {
+            return self.park_guest(core);
+        }
         if self.spin(&mut core) {
             return Ok(core);
         }
@@ -274,6 +287,32 @@ impl Worker {
         self.wake(core)
     }
 
+    /// A guest sleeps until its root is woken or a timer of its own is due. Nobody else counts on it: what
+    /// lies in its queue it has run, and of the rest the workers take care.
+    fn park_guest(&self, mut core: Box<Core>) -> Result<Box<Core>, Lost> {
+        let timers = &self.remote(&core).timers;
+        let until = timers.prepare_park();
+        self.scheduler.idle.guest_sleeps();
+        let timeout = self.timeout(until);
+        if timeout.is_none_or(|timeout| !timeout.is_zero()) {
+            self.parker.park(timeout);
+        }
+        self.scheduler.idle.guest_wakes();
+        self.scheduler.monitor.rouse();
+        timers.unparked();
+        core.slept();
+        self.fire(&mut core);
+        self.wake(core)
+    }
+
+    /// How long it is until `until`. `None`: for ever.
+    fn timeout(&self, until: u64) -> Option<Duration> {
+        match until {
+            u64::MAX => None,
+            until => Some(Duration::from_nanos(until.saturating_sub(self.scheduler.driver.clock().now()))),
+        }
+    }
+
     /// Publishes until when this thread sleeps: the first deadline of the core's timers, and of those that
     /// nobody attends.
     fn prepare_timers(&self, core: &Core) -> u64 {
@@ -290,10 +329,7 @@ impl Worker {
         if let Clock::Virtual(_) = clock {
             return self.block_virtual(core, until);
         }
-        let timeout = match until {
-            u64::MAX => None,
-            until => Some(Duration::from_nanos(until.saturating_sub(clock.now()))),
-        };
+        let timeout = self.timeout(until);
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return;
         }

@@ -1,0 +1,243 @@
+//! The house rules that a reader could break without noticing: layers, rooms for unsafe, sizes, stale names.
+//!
+//! Owns the tables: what each room may name, and what is excepted, with the reason. `tidy/source.rs` reads the
+//! tree, `tidy/checks.rs` holds the rules and shows of each that it can fail.
+#![allow(missing_docs)]
+
+#[path = "tidy/checks.rs"]
+mod checks;
+#[path = "tidy/source.rs"]
+mod source;
+
+use std::process::Command;
+
+use checks::Room;
+use source::{Source, root, tree};
+
+/// Which rooms of the runtime may name which; a room may always name itself. A name stands for what is inside
+/// it too, and `root` for what `lib.rs` re-exports.
+const RUNTIME_ROOMS: &[Room] = &[
+    // Layer 0
+    Room("sync", &[]),
+    Room("util", &["sync"]),
+    // Layer 1: siblings that do not know each other.
+    Room("task", &["sync", "util"]),
+    Room("driver", &["sync", "util"]),
+    Room("driver::wheel", &[]),
+    // Layer 2: the only rooms that know both.
+    Room("scheduler::queue", &["sync", "util"]),
+    Room("scheduler::injector", &["sync", "util"]),
+    Room("scheduler::idle", &["sync", "util"]),
+    Room("scheduler", &["task", "driver", "context", "sync", "util"]),
+    Room("context", &["scheduler", "task", "driver", "sync", "util"]),
+    // Layer 3: what users hold. No task, no queue, no atomic.
+    Room("select", &["macros"]),
+    Room("task_local", &["sync"]),
+    Room("time", &["context", "driver", "sync"]),
+    Room("io", &["context", "driver", "sync"]),
+    Room("async_fd", &["context", "driver", "io"]),
+    Room("net", &["async_fd", "context", "driver", "io", "time", "sync", "root"]),
+    Room("signal", &["async_fd", "context", "driver", "io", "sync"]),
+    Room("hyper", &["async_fd", "context", "io", "net", "time", "root"]),
+    Room("tokio_io", &["async_fd", "context", "io", "net"]),
+    Room("local", &["context", "scheduler", "task", "sync", "util"]),
+    // Layer 4
+    Room("macros", &["select", "task_local", "util", "context", "root"]),
+    Room(
+        "runtime",
+        &["context", "driver", "local", "scheduler", "task", "task_local", "time", "sync", "util", "root"],
+    ),
+];
+
+const CHANNELS_ROOMS: &[Room] = &[
+    // `super` in a macro that is used one module further in.
+    Room("sync", &["root"]),
+    // One edge goes up: at the end of a poll the probe asks the wait queue to settle what it granted.
+    Room("probe", &["sync", "wait_queue"]),
+    // Containers and single slots: no waiting in them.
+    Room("waker_slot", &["sync"]),
+    Room("wake_batch", &["sync"]),
+    Room("ring", &["sync"]),
+    Room("list", &["sync"]),
+    Room("block", &["sync"]),
+    Room("wait_queue", &["sync", "probe", "wake_batch", "block"]),
+    Room("semaphore", &["sync", "probe", "wait_queue", "block"]),
+    Room("notify", &["sync", "probe", "wait_queue", "block"]),
+    Room(
+        "channel",
+        &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "list", "block", "semaphore"],
+    ),
+];
+
+/// Where `unsafe` may stand. Every other file of the two libraries forbids it to itself.
+const UNSAFE_FILES: &[&str] = &[
+    "channels/src/channel/broadcast/mod.rs",
+    "channels/src/channel/oneshot/mod.rs",
+    "channels/src/probe.rs",
+    "channels/src/ring/mod.rs",
+    "channels/src/wait_queue.rs",
+    "channels/src/wait_queue/list.rs",
+    "channels/src/waker_slot.rs",
+    "runtime/src/context.rs",
+    "runtime/src/driver/timerfd.rs",
+    "runtime/src/local.rs",
+    "runtime/src/net/ucred.rs",
+    "runtime/src/scheduler/blocking.rs",
+    "runtime/src/scheduler/guest.rs",
+    "runtime/src/scheduler/lease.rs",
+    "runtime/src/scheduler/queue.rs",
+    "runtime/src/scheduler/shared.rs",
+    "runtime/src/signal/registry.rs",
+    "runtime/src/sync.rs",
+    "runtime/src/task/join.rs",
+    "runtime/src/task/list.rs",
+    "runtime/src/task/raw.rs",
+    "runtime/src/task/waker.rs",
+];
+
+/// Where the primitives of `std` may be named outside the two shims: `(file, what)`; no file means any.
+const STD_ALLOWED: &[(&str, &str)] = &[
+    ("channels/src/sync.rs", ""),
+    ("runtime/src/sync.rs", ""),
+    // None of these takes part in a protocol: one is set once, one only looks, one is a type, one asks the system.
+    ("", "std::sync::OnceLock"),
+    ("", "std::sync::Weak"),
+    ("", "std::thread::Result"),
+    ("", "std::thread::available_parallelism"),
+    // The trait `std::task::Wake`, and methods on `Arc<Self>` as tokio has them, want the real one.
+    ("channels/src/semaphore.rs", "std::sync::Arc"),
+    ("runtime/src/util/block.rs", "std::sync::Arc"),
+];
+
+/// Where a thread-local may be declared.
+const THREAD_LOCAL_FILES: &[&str] = &[
+    "channels/src/probe.rs",
+    "channels/src/sync.rs",
+    "runtime/src/context.rs",
+    "runtime/src/local.rs",
+    "runtime/src/macros.rs",
+    "runtime/src/sync.rs",
+    "runtime/src/task_local.rs",
+];
+
+/// Functions that may be longer than 70 lines: `(file, function)`, with the reason.
+const LONG_FUNCTIONS: &[(&str, &str)] = &[];
+
+/// Files that may be longer than 600 lines, with the reason.
+const LONG_FILES: &[&str] = &[];
+
+/// What counts as the core, of which there may be so many lines of code.
+const CORE: &[&str] = &[
+    "runtime/src/task/",
+    "runtime/src/scheduler/",
+    "runtime/src/driver/",
+    "runtime/src/time/",
+    "runtime/src/context.rs",
+    "runtime/src/runtime.rs",
+];
+const CORE_LINES: usize = 5_000;
+
+/// Lines with `unsafe` in every thousand of the two libraries.
+const UNSAFE_PER_THOUSAND: f64 = 8.0;
+
+/// Crates that `filch` with its default features consists of.
+const CRATES: usize = 14;
+
+fn libraries() -> Vec<Source> {
+    tree(&["runtime/src", "channels/src"])
+}
+
+fn everything() -> Vec<Source> {
+    tree(&["runtime", "channels", "examples", "benches", "tests"])
+}
+
+#[track_caller]
+fn none(problems: Vec<String>) {
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[test]
+fn rooms_name_only_what_is_below_them() {
+    none(checks::layers(&tree(&["runtime/src"]), "runtime/src/", RUNTIME_ROOMS));
+    none(checks::layers(&tree(&["channels/src"]), "channels/src/", CHANNELS_ROOMS));
+}
+
+#[test]
+fn channels_know_no_runtime() {
+    none(checks::without_word(&tree(&["channels/src"]), "filch", &[]));
+}
+
+#[test]
+fn the_primitives_of_std_come_through_the_shims() {
+    for needle in ["std::sync", "core::sync", "std::thread", "loom"] {
+        none(checks::without_path(&libraries(), needle, STD_ALLOWED));
+    }
+}
+
+#[test]
+fn thread_locals_stand_where_they_are_looked_for() {
+    for macro_name in ["thread_local", "const_thread_local"] {
+        none(checks::without_word(&libraries(), macro_name, THREAD_LOCAL_FILES));
+    }
+}
+
+#[test]
+fn unsafe_stays_in_its_rooms() {
+    none(checks::unsafe_rooms(&libraries(), UNSAFE_FILES));
+    let share = checks::unsafe_per_thousand(&libraries());
+    assert!(
+        share <= UNSAFE_PER_THOUSAND,
+        "{share:.1} lines in 1,000 say `unsafe`, not {UNSAFE_PER_THOUSAND}"
+    );
+}
+
+#[test]
+fn functions_and_files_are_short() {
+    none(checks::long_functions(&everything(), 70, LONG_FUNCTIONS));
+    none(checks::long_files(&everything(), 600, LONG_FILES));
+    none(checks::long_lines(&everything(), 110));
+}
+
+#[test]
+fn every_file_says_what_it_owns() {
+    none(checks::first_lines(&everything()));
+}
+
+#[test]
+fn no_test_is_left_out() {
+    // Put together here, so that a search of the tree for either finds nothing in this file.
+    for needle in [concat!("#[", "ignore"), concat!("todo", "!("), concat!("unimplemented", "!(")] {
+        none(checks::without_text(&everything(), needle));
+    }
+}
+
+#[test]
+fn the_map_names_every_file_and_no_other() {
+    let map = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    none(checks::map(&map, &tree(&["runtime/src", "runtime/macros/src", "channels/src"])));
+}
+
+#[test]
+fn comments_on_orderings_and_safety_name_what_exists() {
+    none(checks::stale_names(&libraries()));
+}
+
+#[test]
+fn the_core_is_small() {
+    let lines = checks::code_lines(&libraries(), CORE);
+    assert!(lines > 0 && lines <= CORE_LINES, "the core has {lines} lines of code, more than {CORE_LINES}");
+}
+
+#[test]
+fn filch_consists_of_few_crates() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--package", "filch", "--edges", "normal", "--prefix", "none"])
+        .current_dir(root())
+        .output()
+        .expect("cargo tree");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8_lossy(&output.stdout);
+    let crates = checks::crates(&tree);
+    assert!(crates.len() > 3 && crates.len() <= CRATES, "{} crates: {crates:?}", crates.len());
+}
