@@ -357,7 +357,8 @@ impl Scheduler {
 
     /// Nobody has the core any more: its tasks go to the others, and its timers are served by whoever parks.
     pub(super) fn abandon(&self, mut core: Box<Core>, keep: impl FnOnce(&mut State, Box<Core>)) {
-        let remote = &self.cores[core.index];
+        let index = core.index;
+        let remote = &self.cores[index];
         *remote.attendant.lock() = None;
         if std::mem::take(&mut core.searching) {
             let _ = self.idle.end_search();
@@ -372,9 +373,10 @@ impl Scheduler {
             self.orphans.fetch_add(1, SeqCst);
         }
         keep(&mut self.crew.state.lock(), core);
-        // Whoever sleeps until a deadline of its own must look at these ones, too; and the look that follows
-        // each `leave`.
-        if orphaned || self.has_work() {
+        // Three things may have been left to this core: deadlines, which whoever sleeps must know of now; what came
+        // while it counted as awake (the look that follows each `leave`); and the reactor.
+        let reactor = self.driver.reactor(index);
+        if orphaned || self.has_work() || reactor.sources() > 0 {
             if let Some(sleeper) = self.idle.notify() {
                 self.unpark(sleeper);
             }
