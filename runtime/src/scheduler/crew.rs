@@ -16,7 +16,6 @@ use crate::context;
 use crate::shim::Ordering::SeqCst;
 use crate::shim::thread::{self, JoinHandle};
 use crate::shim::{Arc, Condvar, Mutex, MutexGuard};
-use crate::util::parker::Unpark;
 
 /// How long a spare thread waits for a core before it ends.
 const SPARE_KEPT: Duration = Duration::from_secs(10);
@@ -129,42 +128,49 @@ impl Crew {
         }
     }
 
-    /// A core was taken from a stuck thread: finds another for it. True: one was found.
-    pub(super) fn replace(&self, scheduler: &Arc<Scheduler>, mut core: Box<Core>) {
-        // It was taken from inside user code, which now goes on without it.
+    /// Gives a core to another thread: a spare one, or a new one. A guest's goes back to where guests' are.
+    /// Fails, and gives the core back, when no thread can be had.
+    pub(super) fn offer(
+        &self,
+        scheduler: &Arc<Scheduler>,
+        mut core: Box<Core>,
+    ) -> Result<(), (io::Error, Box<Core>)> {
+        // It comes from inside user code, which goes on without it.
         core.in_batch = false;
         core.in_root = false;
         if core.index >= self.workers {
             scheduler.abandon(core, |state, core| state.put_guest(core));
-            return;
+            return Ok(());
         }
         let mut state = self.state.lock();
         if let Some(spare) = state.spares.pop() {
             state.handed.push((spare.clone(), core));
             drop(state);
-            let _ = spare.parker.unpark() == Unpark::Done;
-            return;
+            spare.unpark();
+            return Ok(());
         }
         let full = state.live >= self.threads_max() || state.stopping;
         drop(state);
-        let failed = if full {
-            Err((io::Error::other("all substitutes are stuck too"), core))
-        } else {
-            self.start_thread(scheduler, core)
-        };
-        if let Err((error, core)) = failed {
-            let mut state = self.state.lock();
-            if state.failure_said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
-                state.failure_said = Some(Instant::now());
-                eprintln!(
-                    "filch: a worker of \"{}\" is stuck in a task, and no substitute can take its place: {error}; move \
-                     the blocking call into spawn_blocking",
-                    scheduler.config.name
-                );
-            }
-            drop(state);
-            scheduler.abandon(core, |state, core| state.homeless.push(core));
+        if full {
+            return Err((io::Error::other("all substitutes are stuck too"), core));
         }
+        self.start_thread(scheduler, core)
+    }
+
+    /// A core was taken from a stuck thread: finds another for it, or leaves what it has to the others.
+    pub(super) fn replace(&self, scheduler: &Arc<Scheduler>, core: Box<Core>) {
+        let Err((error, core)) = self.offer(scheduler, core) else { return };
+        let mut state = self.state.lock();
+        if !state.stopping && state.failure_said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
+            state.failure_said = Some(Instant::now());
+            eprintln!(
+                "filch: a worker of \"{}\" is stuck in a task, and no substitute can take its place: {error}; move \
+                 the blocking call into spawn_blocking",
+                scheduler.config.name
+            );
+        }
+        drop(state);
+        scheduler.abandon(core, |state, core| state.homeless.push(core));
     }
 
     /// Tries again for cores that found no thread. Called by the monitor at each tick.
@@ -373,8 +379,8 @@ impl Scheduler {
             self.orphans.fetch_add(1, SeqCst);
         }
         keep(&mut self.crew.state.lock(), core);
-        // Three things may have been left to this core: deadlines, which whoever sleeps must know of now; what came
-        // while it counted as awake (the look that follows each `leave`); and the reactor.
+        // Three things may have been left to this core: deadlines, which whoever sleeps must know of now;
+        // what came while it counted as awake (the look that follows each `leave`); and the reactor.
         let reactor = self.driver.reactor(index);
         if orphaned || self.has_work() || reactor.sources() > 0 {
             if let Some(sleeper) = self.idle.notify() {

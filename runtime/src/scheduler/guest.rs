@@ -12,7 +12,8 @@
 //! one does, the monitor takes the core away, and from then on this guest runs its root only.
 //!
 //! Inside a worker, the worker's core goes to another thread first, and the caller only waits. In the
-//! single-threaded flavour there is no other: the same core goes on here, inside the poll.
+//! single-threaded flavour there is no other, and elsewhere they may all be waiting like this one: then the
+//! same core goes on here, inside the poll.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -101,17 +102,23 @@ pub(crate) fn block_on<F: Future>(
         return output.unwrap_or_else(|payload| resume_unwind(payload));
     };
     let core = worker.lease.take();
-    if scheduler.is_single_threaded() {
-        let in_root = core.as_ref().is_some_and(|core| core.in_root);
-        let (output, mut core) = Guest::new(&worker, location).run(core, future);
-        if let Some(core) = &mut core {
-            core.in_root = in_root;
+    let was_in_root = core.as_ref().is_some_and(|core| core.in_root);
+    // The core goes on without this thread, which has none when the poll it is in goes on. With nobody to
+    // take it, it goes on here.
+    let kept = match core {
+        Some(core) if !scheduler.is_single_threaded() => {
+            scheduler.crew.offer(scheduler, core).err().map(|(_, core)| core)
         }
-        core.into_iter().for_each(|core| worker.lease.put(core));
+        core => core,
+    };
+    if kept.is_some() || scheduler.is_single_threaded() {
+        let (output, core) = Guest::new(&worker, location).run(kept, future);
+        if let Some(mut core) = core {
+            core.in_root = was_in_root;
+            worker.lease.put(core);
+        }
         return output.unwrap_or_else(|payload| resume_unwind(payload));
     }
-    // The core goes on without this thread, which has none when the poll it is in goes on.
-    core.into_iter().for_each(|core| scheduler.crew.replace(scheduler, core));
     let waiting = Worker::new(scheduler.clone());
     let _here = context::enter_worker(&waiting);
     let (output, core) = Guest::new(&waiting, location).run(None, future);
