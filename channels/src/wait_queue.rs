@@ -128,6 +128,7 @@ pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
 
+#[allow(dead_code, reason = "part of the surface that every primitive chooses from")]
 impl WaitQueue {
     const_unless_model! {
         /// A queue under the rule of the line.
@@ -318,6 +319,7 @@ pub(crate) struct Locked<'a> {
     list: MutexGuard<'a, List>,
 }
 
+#[allow(dead_code, reason = "part of the surface that every primitive chooses from")]
 impl Locked<'_> {
     /// Whether nobody waits; exact while the line is locked.
     pub(crate) fn is_empty(&self) -> bool {

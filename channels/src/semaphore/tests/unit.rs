@@ -5,6 +5,7 @@ use std::pin::pin;
 use super::*;
 use crate::probe::BUDGET;
 use crate::shim::thread;
+use crate::test_util::FakeTask;
 
 static CONST: Semaphore = Semaphore::new(1);
 

@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::mem;
 use std::task::{RawWaker, RawWakerVTable, Waker};
+use std::time::Duration;
 
 use super::*;
 use crate::probe::BUDGET;
@@ -71,10 +72,10 @@ fn served_in_the_order_of_arrival() {
     let pool = Arc::new(Pool::new(0));
     let mut futures: Vec<_> = (0..20).map(|_| claim(&pool, 1)).collect();
     let counts: Vec<_> = futures.iter_mut().map(|future| poll(future).1).collect();
-    for turn in 0..20 {
+    for (turn, future) in futures.iter_mut().enumerate() {
         pool.put(1);
         assert!(counts.iter().enumerate().all(|(at, count)| count.get() == usize::from(at <= turn)));
-        assert!(poll(&mut futures[turn]).0.is_ready());
+        assert!(poll(future).0.is_ready());
     }
 }
 
