@@ -158,6 +158,7 @@ impl Notify {
     /// # Cancel safety
     /// **Strict.** A notification that it was given and has not seen goes to the next, or is stored. It loses its
     /// place in line.
+    #[inline]
     #[track_caller]
     pub fn notified(&self) -> Notified<'_> {
         Notified {
@@ -251,6 +252,7 @@ impl Notified<'_> {
         self.wait(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
+    #[inline]
     fn wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         if *this.done {
@@ -267,6 +269,7 @@ impl Notified<'_> {
 impl Future for Notified<'_> {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         ready!(probe::poll_budget(cx));
         if self.as_mut().wait(cx).is_ready() {

@@ -149,6 +149,7 @@ impl Semaphore {
     }
 
     /// Takes `n` permits, if so many are free. An error: the semaphore is closed, whatever is free.
+    #[inline]
     fn take(&self, n: usize) -> Option<Result<(), AcquireError>> {
         // Ordering: Acquire, here and at the exchange: pairs with the addition in `put`, so that what was done under
         // the permits is visible, and with `close`. Taking publishes nothing; `put` is a read-modify-write, so an
@@ -173,6 +174,7 @@ impl Semaphore {
         self.word.load(Relaxed) / ONE
     }
 
+    #[inline]
     fn put(&self, n: usize) {
         if n == 0 {
             return;
@@ -219,6 +221,7 @@ impl Semaphore {
     ///
     /// # Cancel safety
     /// **Loses its place in line.** No permit is lost.
+    #[inline]
     #[track_caller]
     pub fn acquire(&self) -> Acquire<'_> {
         self.acquire_many(1)
@@ -245,6 +248,7 @@ impl Semaphore {
     ///
     /// # Cancel safety
     /// **Loses its place in line.** No permit is lost.
+    #[inline]
     #[track_caller]
     pub fn acquire_many(&self, n: u32) -> Acquire<'_> {
         Acquire { inner: Claim::new(self, n) }
@@ -257,6 +261,7 @@ impl Semaphore {
     ///
     /// # Cancel safety
     /// **Loses its place in line.** No permit is lost.
+    #[inline]
     #[track_caller]
     pub fn acquire_owned(self: Arc<Self>) -> AcquireOwned {
         self.acquire_many_owned(1)
@@ -269,6 +274,7 @@ impl Semaphore {
     ///
     /// # Cancel safety
     /// **Loses its place in line.** No permit is lost.
+    #[inline]
     #[track_caller]
     pub fn acquire_many_owned(self: Arc<Self>, n: u32) -> AcquireOwned {
         AcquireOwned { inner: Claim::new(self, n) }
@@ -422,6 +428,7 @@ pin_project! {
 }
 
 impl<S: Deref<Target = Semaphore>> Claim<S> {
+    #[inline]
     #[track_caller]
     fn new(semaphore: S, permits: u32) -> Claim<S> {
         Claim {

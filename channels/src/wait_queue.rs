@@ -400,6 +400,7 @@ unsafe impl Send for Waiter {}
 unsafe impl Sync for Waiter {}
 
 impl Waiter {
+    #[inline]
     pub(crate) fn new() -> Waiter {
         Waiter { slot: Slot::new(), core: None }
     }
@@ -499,17 +500,23 @@ impl Waiter {
     /// Leaves the line. Some: it had been told this and has not seen it.
     ///
     /// An invitation to units passes on. Dropping a waiter does the same, less the answer.
+    #[inline]
     pub(crate) fn leave(self: Pin<&mut Self>) -> Option<usize> {
+        if !self.is_waiting() {
+            return None;
+        }
         // SAFETY: nothing is moved out; `core` is not pinned, and `slot` is only used in place.
         unsafe { self.get_unchecked_mut() }.fall_out()
     }
 
     fn link(&self) -> Link {
-        // SAFETY: only called with `core` set, hence on a waiter that was pinned by `wait`, and with that one core
-        // until `fall_out` or `finish` have unlinked it, which `drop` makes sure of.
+        // SAFETY: only called with `core` set (`fall_out` has just taken it), hence on a waiter that `wait` had pinned
+        // and begun, and with the list of that one core, until the wait has ended, with the entry unlinked; `drop`
+        // sees to that.
         unsafe { Link::new(Pin::new_unchecked(&self.slot)) }
     }
 
+    #[cold]
     fn fall_out(&mut self) -> Option<usize> {
         let core = self.core.take()?;
         let link = self.link();
@@ -527,6 +534,7 @@ impl Waiter {
         message
     }
 
+    #[inline(never)]
     fn wait<R>(
         self: Pin<&mut Self>,
         queue: &WaitQueue,
@@ -541,6 +549,7 @@ impl Waiter {
         let mut party = None;
         if this.core.is_none() {
             party = Some(caller.party(want.is_units()));
+            this.slot.begin();
             this.core = Some(queue.core().clone());
         }
         loop {
@@ -582,8 +591,11 @@ impl Waiter {
 }
 
 impl Drop for Waiter {
+    #[inline]
     fn drop(&mut self) {
-        self.fall_out();
+        if self.is_waiting() {
+            self.fall_out();
+        }
     }
 }
 

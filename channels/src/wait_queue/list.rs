@@ -10,6 +10,7 @@
 //! entry is unlinked by its owner, under the lock, before it goes.
 
 use std::marker::PhantomPinned;
+use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::Waker;
@@ -142,14 +143,23 @@ pub(super) struct Entry {
 }
 
 /// The place of an entry in its owner. Pinned there as soon as it is linked.
+///
+/// The entry is made when a wait begins, and not before: most waits never do, and a future that was written to and
+/// is moved at once stalls the processor. It needs no drop, as its party is taken out when the wait ends.
 #[derive(Debug)]
 pub(super) struct Slot {
-    entry: UnsafeCell<Entry>,
+    entry: UnsafeCell<MaybeUninit<Entry>>,
     _pinned: PhantomPinned,
 }
 
 impl Slot {
+    #[inline]
     pub(super) fn new() -> Slot {
+        Slot { entry: UnsafeCell::new(MaybeUninit::uninit()), _pinned: PhantomPinned }
+    }
+
+    /// Makes an Idle entry. Only its owner knows of the slot.
+    pub(super) fn begin(&mut self) {
         let entry = Entry {
             prev: None,
             next: None,
@@ -161,7 +171,7 @@ impl Slot {
             phase: 0,
             party: None,
         };
-        Slot { entry: UnsafeCell::new(entry), _pinned: PhantomPinned }
+        self.entry = UnsafeCell::new(MaybeUninit::new(entry));
     }
 }
 
@@ -171,8 +181,8 @@ pub(super) struct Link(NonNull<Slot>);
 
 impl Link {
     /// # Safety
-    /// The caller keeps the Link Invariant: `slot` stays pinned, is given to methods of one and the same list
-    /// only, and is unlinked before it goes.
+    /// The caller has called [`Slot::begin`], and keeps the Link Invariant: `slot` stays pinned, is given to methods
+    /// of one and the same list only, and is unlinked before it goes.
     pub(super) unsafe fn new(slot: Pin<&Slot>) -> Link {
         Link(NonNull::from(slot.get_ref()))
     }
@@ -219,9 +229,9 @@ impl List {
 
     /// The one way to an entry. `f` cannot reach the list, so no second reference to the entry can come about.
     fn entry<R>(&mut self, link: Link, f: impl FnOnce(&mut Entry) -> R) -> R {
-        // SAFETY: by the Link Invariant the slot is there, and having `&mut self` means that the lock is held, so
-        // nobody else looks at the entry.
-        unsafe { link.0.as_ref().entry.with_mut(|entry| f(&mut *entry)) }
+        // SAFETY: by the Link Invariant the slot is there, with an entry made by `begin`; and having `&mut self` means
+        // that the lock is held, so nobody else looks at it.
+        unsafe { link.0.as_ref().entry.with_mut(|entry| f((*entry).assume_init_mut())) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -249,7 +259,7 @@ impl List {
     /// Changes the state of an entry and keeps the counts.
     fn set(&mut self, link: Link, state: State) {
         let (before, starved) =
-            self.entry(link, |entry| (std::mem::replace(&mut entry.state, state), entry.is_starved()));
+            self.entry(link, |entry| (mem::replace(&mut entry.state, state), entry.is_starved()));
         for (state, add) in [(before, false), (state, true)] {
             let step = |count: &mut usize, counts: bool| match (counts, add) {
                 (true, true) => *count += 1,
@@ -334,7 +344,7 @@ impl List {
 
     /// Replaces the party of an entry. The old one must be dropped after the lock.
     pub(super) fn replace_party(&mut self, link: Link, party: Option<Party>) -> Option<Party> {
-        self.entry(link, |entry| std::mem::replace(&mut entry.party, party))
+        self.entry(link, |entry| mem::replace(&mut entry.party, party))
     }
 
     /// The waker of an entry, which leaves its identity behind.
@@ -346,7 +356,7 @@ impl List {
                 Signal::Armed(Wake::Thread(_)) => None,
                 Signal::Sent(_) => return None,
             };
-            match std::mem::replace(&mut party.signal, Signal::Sent(identity)) {
+            match mem::replace(&mut party.signal, Signal::Sent(identity)) {
                 Signal::Armed(wake) => Some(wake),
                 Signal::Sent(_) => None,
             }
