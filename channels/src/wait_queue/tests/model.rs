@@ -1,4 +1,5 @@
-//! Models of the wait queue: every interleaving under loom, a stress test elsewhere. A lost wake-up is a deadlock.
+//! Models of the wait queue: every interleaving under loom, a stress test elsewhere. A lost wake-up is a
+//! deadlock.
 
 use super::*;
 use crate::shim::Ordering::Release;
@@ -247,7 +248,8 @@ fn model_close_reaches_all() {
     });
 }
 
-/// A flag that is set by a plain store, and told of afterwards: the notifier's fence alone makes the handshake.
+/// A flag that is set by a plain store, and told of afterwards: the notifier's fence alone makes the
+/// handshake.
 #[test]
 fn model_plain_store_then_notify() {
     model(|| {

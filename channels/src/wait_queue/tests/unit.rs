@@ -232,7 +232,8 @@ fn a_fair_queue_lets_nobody_barge() {
     assert!(pool.try_take(1));
 }
 
-/// One unit: while an invited waiter has not come, a release does not visit the lock; yet nobody is forgotten.
+/// One unit: while an invited waiter has not come, a release does not visit the lock; yet nobody is
+/// forgotten.
 #[test]
 fn release_one_skips_and_forgets_nobody() {
     let pool = Arc::new(Pool::new(0));
@@ -248,8 +249,8 @@ fn release_one_skips_and_forgets_nobody() {
     block_on(second);
 }
 
-/// The program of Oxide's RFD 609: a task keeps a future that is in line, awaits another on the same lock, and the
-/// first is offered it. `gate` says whether the offer excludes newcomers.
+/// The program of Oxide's RFD 609: a task keeps a future that is in line, awaits another on the same lock,
+/// and the first is offered it. `gate` says whether the offer excludes newcomers.
 fn futurelock(gate: bool, poll: impl Fn(Pin<&mut dyn Future<Output = ()>>) -> Poll<()>) {
     let pool = Arc::new(if gate { Pool::fair(1) } else { Pool::new(1) });
     assert!(pool.try_take(1));
