@@ -1,8 +1,8 @@
 //! Locks, queues and channels for async tasks and threads alike, on any runtime.
 //!
-//! Everything here can be awaited by a task and blocked on by a thread, on the same object at the same time. It
-//! needs no runtime, and runs under any: under filch, which looks inside through the [`probe`], under tokio or
-//! smol, and on plain threads with a `block_on` of your choice.
+//! Everything here can be awaited by a task and blocked on by a thread, on the same object at the same time.
+//! It needs no runtime, and runs under any: under filch, which looks inside through the [`probe`], under
+//! tokio or smol, and on plain threads with a `block_on` of your choice.
 //!
 //! | in [`sync`]                       | what it is                                                                |
 //! |-----------------------------------|---------------------------------------------------------------------------|
@@ -10,8 +10,8 @@
 //! | [`Notify`](sync::Notify)          | wakes one waiter or all; stores one notification                          |
 //!
 //! Each waiting operation comes in up to four forms: `acquire().await`, `try_acquire()` which never waits,
-//! `acquire_blocking()` for threads, and `acquire_timeout(d)`, which blocks a thread for so long at most. A task
-//! bounds the first form by its runtime's own timeout: nothing is lost when a future is dropped.
+//! `acquire_blocking()` for threads, and `acquire_timeout(d)`, which blocks a thread for so long at most. A
+//! task bounds the first form by its runtime's own timeout: nothing is lost when a future is dropped.
 //!
 //! # Examples
 //! Four tasks and a thread share two desks.
@@ -47,12 +47,13 @@
 //! ```
 //!
 //! # Who goes first
-//! Locks, semaphores and full channels hand on what they guard by one rule. Waiters stand in line; whoever releases
-//! frees for all and wakes the first in line; a newcomer may be quicker, which spares a switch of tasks at each
-//! hand-over; and a waiter that was overtaken 16 times is next, whatever comes. A task that holds on to a future
-//! which is in line, and awaits another on the same lock, does not lock itself out: what the one was offered the
-//! other may take. Under filch, an offer that a task does not take up by the end of its next poll also goes to the
-//! next waiter; elsewhere it stays open until somebody takes it, or releases once more.
+//! Locks, semaphores and full channels hand on what they guard by one rule. Waiters stand in line; whoever
+//! releases frees for all and wakes the first in line; a newcomer may be quicker, which spares a switch of
+//! tasks at each hand-over; and a waiter that was overtaken 16 times is next, whatever comes. A task that
+//! holds on to a future which is in line, and awaits another on the same lock, does not lock itself out: what
+//! the one was offered the other may take. Under filch, an offer
+//! that a task does not take up by the end of its next poll also goes to the next waiter; elsewhere newcomers
+//! may take it, but those in line wait until the future it was made to is polled or dropped.
 //!
 //! # What it is not for
 //! - Data that is only ever locked for a few instructions, and never across an await: use `std::sync::Mutex`.

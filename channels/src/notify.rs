@@ -1,7 +1,7 @@
 //! Layer 2. `Notify`: wakes one waiter, or all of them, and carries no data.
 //!
-//! Owns one word, the stored notification and the number of calls of `notify_waiters`, and a [`WaitQueue`] whose
-//! waiters are told how they were woken. The surface and its meaning are tokio's. Called by users.
+//! Owns one word, the stored notification and the number of calls of `notify_waiters`, and a [`WaitQueue`]
+//! whose waiters are told how they were woken. The surface and its meaning are tokio's. Called by users.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -22,7 +22,8 @@ use crate::wait_queue::{Outcome, WaitQueue, Waiter, deadline_after};
 #[cfg(test)]
 mod tests;
 
-/// In the word: a notification is stored for whoever comes next. What stands above it counts `notify_waiters`.
+/// In the word: a notification is stored for whoever comes next. What stands above it counts
+/// `notify_waiters`.
 const STORED: usize = 1;
 /// In the word: one call of `notify_waiters`.
 const CALL: usize = 2;
@@ -34,12 +35,12 @@ const BY_ALL: usize = 2;
 
 /// Tells one waiter, or all, that something has happened.
 ///
-/// [`notify_one`](Self::notify_one) wakes the waiter that has waited longest. When nobody waits it is stored, and
-/// the next [`notified`](Self::notified) is ready at once; one notification is stored at most.
+/// [`notify_one`](Self::notify_one) wakes the waiter that has waited longest. When nobody waits it is stored,
+/// and the next [`notified`](Self::notified) is ready at once; one notification is stored at most.
 /// [`notify_waiters`](Self::notify_waiters) wakes all who have called `notified` before, and stores nothing.
 ///
-/// Like a semaphore that starts empty and holds one permit at most. What happened is for you to keep: look at it
-/// again after you were notified.
+/// Like a semaphore that starts empty and holds one permit at most. What happened is for you to keep: look at
+/// it again after you were notified.
 ///
 /// # Examples
 /// ```
@@ -61,8 +62,8 @@ const BY_ALL: usize = 2;
 /// **Strict.** A notification meant for one waiter, and not seen by it, goes to the next, or is stored.
 ///
 /// # Memory ordering
-/// What happened before a notification is visible to whoever receives it; also when several calls of `notify_one`
-/// were stored as one.
+/// What happened before a notification is visible to whoever receives it; also when several calls of
+/// `notify_one` were stored as one.
 pub struct Notify {
     /// Twice the number of calls of `notify_waiters`, wrapping, plus [`STORED`].
     word: AtomicUsize,
@@ -93,9 +94,10 @@ impl Notify {
     fn notify(&self, by: usize) {
         // A waiter that is in line for the caller to know of shows in a plain load.
         if self.queue.is_empty() {
-            // Ordering: SeqCst: Release pairs with `take_stored`, and also when one is stored already: it is a
-            // read-modify-write, so that the one notification carries what both callers did. The rest is the
-            // handshake with `WaitQueue`: either a waiter that registers meanwhile finds this, or we find it.
+            // Ordering: SeqCst: Release pairs with `take_stored`, and also when one is stored already: it is
+            // a read-modify-write, so that the one notification carries what both callers did. The rest is
+            // the handshake with `WaitQueue`: either a waiter that registers meanwhile finds this, or we find
+            // it.
             self.word.fetch_or(STORED, SeqCst);
             if self.queue.is_empty_after_rmw() {
                 return;
@@ -109,7 +111,8 @@ impl Notify {
         } else {
             let line = self.queue.lock();
             if line.is_empty() {
-                // Ordering: SeqCst, as above; whoever registers does so under the lock, and looks here afterwards.
+                // Ordering: SeqCst, as above; whoever registers does so under the lock, and looks here
+                // afterwards.
                 self.word.fetch_or(STORED, SeqCst);
             } else {
                 Self::tell(line, by);
@@ -127,7 +130,8 @@ impl Notify {
 
     /// Wakes everybody whose `notified()` was called before, whether or not it was polled. Stores nothing.
     pub fn notify_waiters(&self) {
-        // Ordering: SeqCst: Release pairs with the load in `look`. The rest is the handshake with `WaitQueue`.
+        // Ordering: SeqCst: Release pairs with the load in `look`. The rest is the handshake with
+        // `WaitQueue`.
         let now = self.word.fetch_add(CALL, SeqCst).wrapping_add(CALL) / CALL;
         if !self.queue.is_empty_after_rmw() {
             self.queue.lock().notify_all_where(BY_ALL, |calls| calls != now);
@@ -135,7 +139,8 @@ impl Notify {
     }
 
     fn calls(&self) -> usize {
-        // Ordering: Acquire pairs with `notify_waiters`: calls that are counted here are not waited for any more.
+        // Ordering: Acquire pairs with `notify_waiters`: calls that are counted here are not waited for any
+        // more.
         self.word.load(Acquire) / CALL
     }
 
@@ -153,11 +158,13 @@ impl Notify {
     /// Waits to be notified.
     ///
     /// The future counts from this call on for [`notify_waiters`](Self::notify_waiters); for
-    /// [`notify_one`](Self::notify_one) it stands in line from its first poll, or from [`Notified::enable`] on.
+    /// [`notify_one`](Self::notify_one) it stands in line from its first poll, or from [`Notified::enable`]
+    /// on.
     ///
     /// # Cancel safety
-    /// **Strict.** A notification that it was given and has not seen goes to the next, or is stored. It loses its
-    /// place in line.
+    /// **Strict.** A notification that it was given and has not seen goes to the next, or is stored. It loses
+    /// its place in line.
+    #[inline]
     #[track_caller]
     pub fn notified(&self) -> Notified<'_> {
         Notified {
@@ -176,7 +183,8 @@ impl Notify {
 
     /// Blocks this thread until it is notified, but no longer than `timeout`. False: the time was up.
     ///
-    /// `Duration::MAX` means for ever. A task bounds [`notified`](Self::notified) with its runtime's timeout instead.
+    /// `Duration::MAX` means for ever. A task bounds [`notified`](Self::notified) with its runtime's timeout
+    /// instead.
     #[must_use]
     pub fn notified_timeout(&self, timeout: Duration) -> bool {
         self.block(deadline_after(timeout))
@@ -230,7 +238,8 @@ pin_project! {
 impl Notified<'_> {
     /// Gets in line, as the first poll would. True: it was notified already, and is ready.
     ///
-    /// Between this call and the await no notification is missed, so that you can look at your own state there.
+    /// Between this call and the await no notification is missed, so that you can look at your own state
+    /// there.
     ///
     /// # Examples
     /// ```
@@ -251,6 +260,7 @@ impl Notified<'_> {
         self.wait(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
+    #[inline]
     fn wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         if *this.done {
@@ -267,6 +277,7 @@ impl Notified<'_> {
 impl Future for Notified<'_> {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         ready!(probe::poll_budget(cx));
         if self.as_mut().wait(cx).is_ready() {

@@ -1,8 +1,9 @@
 //! Layer 2. `Semaphore`: a number of permits, taken one or many at a time.
 //!
-//! Owns one word, the free permits and whether the semaphore is closed, and a [`WaitQueue`] under whose rule of
-//! the line permits are handed on. An acquire that finds permits is one exchange, a release is one addition. The
-//! surface is tokio's, with forms for blocking threads added. Called by users, and by the primitives that count.
+//! Owns one word, the free permits and whether the semaphore is closed, and a [`WaitQueue`] under whose rule
+//! of the line permits are handed on. An acquire that finds permits is one exchange, a release is one
+//! addition. The surface is tokio's, with forms for blocking threads added. Called by users, and by the
+//! primitives that count.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -34,14 +35,14 @@ const ONE: usize = 2;
 
 /// A number of permits, which tasks and threads take and give back.
 ///
-/// Each acquire takes one permit or many, at once or not at all, and waits until there are enough. A permit goes
-/// back when its guard is dropped. Permits bound how many do something at the same time; they guard no data, and
-/// may be added by somebody who never acquired one.
+/// Each acquire takes one permit or many, at once or not at all, and waits until there are enough. A permit
+/// goes back when its guard is dropped. Permits bound how many do something at the same time; they guard no
+/// data, and may be added by somebody who never acquired one.
 ///
 /// Waiters are served in the order in which they came, but whoever finds a free permit may take it, ahead of
-/// those who wait. A waiter that was overtaken 16 times gets the next permits that are free: from then on, and until
-/// it has them, everybody else queues behind it. So a request for many permits is not starved by small ones. With
-/// [`fair`](Semaphore::fair) nobody is ever overtaken.
+/// those who wait. A waiter that was overtaken 16 times gets the next permits that are free: from then on,
+/// and until it has them, everybody else queues behind it. So a request for many permits is not starved by
+/// small ones. With [`fair`](Semaphore::fair) nobody is ever overtaken.
 ///
 /// # Examples
 /// ```
@@ -85,8 +86,8 @@ impl Semaphore {
 
         /// A semaphore that is strictly first in, first out: nobody takes a permit ahead of those who wait.
         ///
-        /// Each permit that changes hands then costs a switch of tasks. Prefer [`new`](Self::new) unless the order
-        /// itself is what you need.
+        /// Each permit that changes hands then costs a switch of tasks. Prefer [`new`](Self::new) unless the
+        /// order itself is what you need.
         ///
         /// # Panics
         /// When there are to be more than [`MAX_PERMITS`](Self::MAX_PERMITS).
@@ -99,7 +100,8 @@ impl Semaphore {
 
     /// How many permits are free. Another may take them before you look twice.
     pub fn available_permits(&self) -> usize {
-        // Ordering: Acquire pairs with the addition in `put`, so that a count of all permits says that all is done.
+        // Ordering: Acquire pairs with the addition in `put`, so that a count of all permits says that all is
+        // done.
         self.word.load(AcquireOrdering) / ONE
     }
 
@@ -136,8 +138,8 @@ impl Semaphore {
     ///
     /// Permits that are out stay valid and may be given back.
     pub fn close(&self) {
-        // Ordering: AcqRel pairs with the loads in `take` and `is_closed`: whoever learns of the end also sees what
-        // was done before it. Waiters learn it under the queue's lock.
+        // Ordering: AcqRel pairs with the loads in `take` and `is_closed`: whoever learns of the end also
+        // sees what was done before it. Waiters learn it under the queue's lock.
         self.word.fetch_or(CLOSED, AcqRel);
         self.queue.close(CLOSED);
     }
@@ -149,10 +151,12 @@ impl Semaphore {
     }
 
     /// Takes `n` permits, if so many are free. An error: the semaphore is closed, whatever is free.
+    #[inline]
     fn take(&self, n: usize) -> Option<Result<(), AcquireError>> {
-        // Ordering: Acquire, here and at the exchange: pairs with the addition in `put`, so that what was done under
-        // the permits is visible, and with `close`. Taking publishes nothing; `put` is a read-modify-write, so an
-        // exchange that comes between two of them does not break the chain from one holder to the next.
+        // Ordering: Acquire, here and at the exchange: pairs with the addition in `put`, so that what was
+        // done under the permits is visible, and with `close`. Taking publishes nothing; `put` is a
+        // read-modify-write, so an exchange that comes between two of them does not break the chain from one
+        // holder to the next.
         let mut word = self.word.load(AcquireOrdering);
         loop {
             if word & CLOSED != 0 {
@@ -173,6 +177,7 @@ impl Semaphore {
         self.word.load(Relaxed) / ONE
     }
 
+    #[inline]
     fn put(&self, n: usize) {
         if n == 0 {
             return;
@@ -219,6 +224,7 @@ impl Semaphore {
     ///
     /// # Cancel safety
     /// **Loses its place in line.** No permit is lost.
+    #[inline]
     #[track_caller]
     pub fn acquire(&self) -> Acquire<'_> {
         self.acquire_many(1)
@@ -245,6 +251,7 @@ impl Semaphore {
     ///
     /// # Cancel safety
     /// **Loses its place in line.** No permit is lost.
+    #[inline]
     #[track_caller]
     pub fn acquire_many(&self, n: u32) -> Acquire<'_> {
         Acquire { inner: Claim::new(self, n) }
@@ -257,6 +264,7 @@ impl Semaphore {
     ///
     /// # Cancel safety
     /// **Loses its place in line.** No permit is lost.
+    #[inline]
     #[track_caller]
     pub fn acquire_owned(self: Arc<Self>) -> AcquireOwned {
         self.acquire_many_owned(1)
@@ -269,6 +277,7 @@ impl Semaphore {
     ///
     /// # Cancel safety
     /// **Loses its place in line.** No permit is lost.
+    #[inline]
     #[track_caller]
     pub fn acquire_many_owned(self: Arc<Self>, n: u32) -> AcquireOwned {
         AcquireOwned { inner: Claim::new(self, n) }
@@ -362,7 +371,8 @@ impl Semaphore {
 
     /// Blocks this thread until a permit is free, but no longer than `timeout`.
     ///
-    /// `Duration::MAX` means for ever. A task bounds [`acquire`](Self::acquire) with its runtime's timeout instead.
+    /// `Duration::MAX` means for ever. A task bounds [`acquire`](Self::acquire) with its runtime's timeout
+    /// instead.
     ///
     /// # Errors
     /// [`AcquireTimeoutError`] says whether the time was up or the semaphore was closed.
@@ -422,6 +432,7 @@ pin_project! {
 }
 
 impl<S: Deref<Target = Semaphore>> Claim<S> {
+    #[inline]
     #[track_caller]
     fn new(semaphore: S, permits: u32) -> Claim<S> {
         Claim {

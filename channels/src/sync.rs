@@ -45,8 +45,8 @@ pub fn fence(order: Ordering) {
 /// What orders a `SeqCst` read-modify-write before a later `SeqCst` load of another location, when the other
 /// side of the handshake stores, fences and loads.
 ///
-/// The memory model gives that order by itself (and x86 needs no instruction for it), so nothing stands here but
-/// under loom, which treats a `SeqCst` access as `AcqRel` and honours the fence only.
+/// The memory model gives that order by itself (and x86 needs no instruction for it), so nothing stands here
+/// but under loom, which treats a `SeqCst` access as `AcqRel` and honours the fence only.
 #[inline(always)]
 #[cfg_attr(filch_loom, track_caller)]
 pub fn fence_between_seqcst_accesses() {
@@ -56,8 +56,8 @@ pub fn fence_between_seqcst_accesses() {
 
 /// What one thread parks on, and others unpark it by. An unpark that comes before the park is not lost.
 ///
-/// Under loom it is a flag with a condition variable: loom's own `unpark` sets a thread running whatever it is
-/// blocked on, so that one that is about to take a mutex would lose its wake-up.
+/// Under loom it is a flag with a condition variable: loom's own `unpark` sets a thread running whatever it
+/// is blocked on, so that one that is about to take a mutex would lose its wake-up.
 #[derive(Clone, Debug)]
 pub struct Parker(
     #[cfg(not(filch_loom))] thread::Thread,
@@ -73,7 +73,8 @@ impl Parker {
         Parker(Arc::new((Mutex::new(false), loom::sync::Condvar::new())))
     }
 
-    /// Parks this thread until it is unparked, until `deadline`, or for no reason. False: the deadline has passed.
+    /// Parks this thread until it is unparked, until `deadline`, or for no reason. False: the deadline has
+    /// passed.
     ///
     /// In a model only a deadline that has passed already comes.
     pub fn park_until(&self, deadline: Option<std::time::Instant>) -> bool {

@@ -1,7 +1,7 @@
 //! Layer 0, tests only. What drives futures in the tests of this crate, under std and under loom alike.
 //!
-//! Owns a `block_on` that parks, a waker that counts, and `FakeTask`, which does to a header what a runtime with
-//! the probe does. Called by the `tests` modules.
+//! Owns a `block_on` that parks, a waker that counts, and `FakeTask`, which does to a header what a runtime
+//! with the probe does. Called by the `tests` modules.
 
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -1,15 +1,15 @@
 //! Layer 1. The one line in which tasks and threads wait, under every primitive of this crate.
 //!
-//! Owns the lock round the list of waiters ([`list`]), the word that lets a notifier pass by when nobody waits,
-//! the rule by which locks are handed on, and the settling of invitations at the end of a poll. Called by every
-//! primitive here; names none of them. An intrusive list behind a mutex, after tokio's `Notify` and maitake's
-//! `WaitQueue`; the rule of the line is our own.
+//! Owns the lock round the list of waiters ([`list`]), the word that lets a notifier pass by when nobody
+//! waits, the rule by which locks are handed on, and the settling of invitations at the end of a poll. Called
+//! by every primitive here; names none of them. An intrusive list behind a mutex, after tokio's `Notify` and
+//! maitake's `WaitQueue`; the rule of the line is our own.
 //!
 //! # How a primitive uses it
 //! All of it is safe code. A primitive holds a [`WaitQueue`], and each of its futures a `#[pin]` [`Waiter`].
 //!
-//! **Units**: permits, room in a channel, messages in it; a lock has one unit, an `RwLock` many of which a writer
-//! wants all. Where the free units are kept is the primitive's business, in an atomic of its own.
+//! **Units**: permits, room in a channel, messages in it; a lock has one unit, an `RwLock` many of which a
+//! writer wants all. Where the free units are kept is the primitive's business, in an atomic of its own.
 //! ```text
 //! try       queue.try_claim(|| <take n>) -> Option<R>             the fast path: one load more, no lock
 //! wait      waiter.poll_claim(&queue, n, || <units free>, || <take n>, cx) -> Poll<Outcome<R>>
@@ -17,8 +17,8 @@
 //! release   <put units back, by a SeqCst RMW>;  queue.release(|| <units free>)   or release_after_store(..)
 //!           queue.release_one(..) where there is never more than one unit
 //! ```
-//! `take` says `Some(R)` when it took. `Taken(R)` means that it did, `Told(m)` that the queue was closed.
-//! It may run under the queue's lock: it touches the primitive's own state and nothing foreign (moving a `T` is
+//! `take` says `Some(R)` when it took. `Taken(R)` means that it did, `Told(m)` that the queue was closed. It
+//! may run under the queue's lock: it touches the primitive's own state and nothing foreign (moving a `T` is
 //! well, dropping or cloning one is not), and it may not use the same queue.
 //!
 //! **Messages**: an event, a notification, the end of a channel.
@@ -30,47 +30,54 @@
 //! ```
 //! **Closing**: `queue.close(m)` tells everybody `m`, and everybody who comes later and cannot take at once.
 //!
-//! A [`Waiter`] that is dropped leaves the line and passes an invitation on by itself; only a *message* that it
-//! was told needs the primitive's help, through `leave`. A `Waiter` may be used again after it was answered.
-//! Wakers are called, cloned and dropped outside of the lock; those that panic or re-enter do no harm.
+//! A [`Waiter`] that is dropped leaves the line and passes an invitation on by itself; only a *message* that
+//! it was told needs the primitive's help, through `leave`. A `Waiter` may be used again after it was
+//! answered. Wakers are called, cloned and dropped outside of the lock; those that panic or re-enter do no
+//! harm.
 //!
 //! # The rule of the line
 //! 1. Whoever releases units frees them for all and *invites* the waiters at the head of the line whose units
-//!    they cover. An invitation reserves nothing: a newcomer may be quicker (it *barges*), which spares a switch of
-//!    tasks for each hand-over.
+//!    they cover. An invitation reserves nothing: a newcomer may be quicker (it *barges*), which spares a
+//!    switch of tasks for each hand-over.
 //! 2. A waiter that came for its units in vain, or for which too few came free, was *overtaken*. At the 16th
-//!    time the **gate** is shut until it has been served: newcomers queue, and only those who are invited take.
-//!    A count, not a clock, so that the same seed gives the same order.
-//! 3. While the gate is shut, an invitation may also be taken up by any other future of the same task: same id
-//!    under a runtime with the probe, a waker that wakes the same elsewhere. The invited entry is then absent.
-//!    (A waker that was woken is gone, and only its address compared: should a new task have got the memory of one
-//!    that has ended while its future is still in line, it may go first, once.)
-//! 4. Under the probe, an invited task that ends a poll without having come is marked absent, and the next waiter
-//!    is invited. An absent entry keeps its place, is not waited for, and is present again as soon as it is polled.
-//! 5. A [fair](WaitQueue::fair) queue keeps the gate shut whenever somebody is present: strict first in, first out.
+//!    time the **gate** is shut until it has been served: newcomers queue, and only those who are invited
+//!    take. A count, not a clock, so that the same seed gives the same order.
+//! 3. While the gate is shut, an invitation may also be taken up by any other future of the same task: same
+//!    id under a runtime with the probe, a waker that wakes the same elsewhere. The invited entry is then
+//!    absent. (A waker that was woken is gone, and only its address compared: should a new task have got the
+//!    memory of one that has ended while its future is still in line, it may go first, once.)
+//! 4. Under the probe, an invited task that ends a poll without having come is marked absent, and the next
+//!    waiter is invited. An absent entry keeps its place, is not waited for, and is present again as soon as
+//!    it is polled.
+//! 5. A [fair](WaitQueue::fair) queue keeps the gate shut whenever somebody is present: strict first in,
+//!    first out.
 //!
-//! Without the probe rule 4 is missing: units stay free, but those behind an invited waiter that is not polled are
-//! not invited until the next release, or until that waiter is polled or dropped. Newcomers may take them.
+//! Without the probe rule 4 is missing: the units that an invited waiter does not come for stay free, and
+//! newcomers may take them; but those behind it in line are not invited until more units are free than it
+//! wants, or until it is polled or dropped.
 //!
 //! # Why no wake-up is lost
-//! *Claim*: whenever the lock is free, and a waiter is present whose turn it is and whose units are free, then an
-//! entry is Woken, or somebody has still to run a pass (`List::pass`) under the lock.
-//! - Units come free only by a release. It runs a pass, unless it saw in `word` that nobody waits. Then the waiter
-//!   that registers later sees the units (the handshake, below) and runs a pass itself before it sleeps.
-//! - A Woken entry ends in one of four ways, each under the lock: it claims, and runs a pass for the rest; it comes
-//!   in vain, waits again, and runs a pass after that; it is dropped or marked absent, and the next waiter is
-//!   invited without looking at the units, which at worst wakes one task too many.
-//! - A Waiting entry that leaves from the head invites the next if that wants less. Barging only takes units away.
+//! *Claim*: whenever the lock is free, and a waiter is present whose turn it is and whose units are free,
+//! then an entry is Woken, or somebody has still to run a pass (`List::pass`) under the lock.
+//! - Units come free only by a release. It runs a pass, unless it saw in `word` that nobody waits. Then the
+//!   waiter that registers later sees the units (the handshake, below) and runs a pass itself before it
+//!   sleeps.
+//! - A Woken entry ends in one of four ways, each under the lock: it claims, and runs a pass for the rest; it
+//!   comes in vain, waits again, and runs a pass after that; it is dropped or marked absent, and the next
+//!   waiter is invited without looking at the units, which at worst wakes one task too many.
+//! - A Waiting entry that leaves from the head invites the next if that wants less. Barging only takes units
+//!   away.
 //!
-//! **The handshake** (Dekker's): the releaser writes the units (`SeqCst` RMW) and then loads `word`; the waiter
-//! stores `word` and, after a `SeqCst` fence, loads the units. In the one order of all `SeqCst` operations either
-//! the store precedes the load of `word`, and the releaser takes the lock; or the load precedes the fence, so the
-//! write does too, and the waiter sees the units. So the early return of a release is no lost wake-up; and it
-//! need not publish anything, as whoever finds the units later reads them from the releaser's own RMW.
+//! **The handshake** (Dekker's): the releaser writes the units (`SeqCst` RMW) and then loads `word`; the
+//! waiter stores `word` and, after a `SeqCst` fence, loads the units. In the one order of all `SeqCst`
+//! operations either the store precedes the load of `word`, and the releaser takes the lock; or the load
+//! precedes the fence, so the write does too, and the waiter sees the units. So the early return of a release
+//! is no lost wake-up; and it need not publish anything, as whoever finds the units later reads them from the
+//! releaser's own RMW.
 //!
-//! `word` may promise too much (entries that settled or fell out without their queue at hand do not correct it): it
-//! may count a waiter that has left, show the gate shut when it is open, and [`SERVED`] when nobody is left to
-//! invite. All three cost a visit to the lock at most. It never promises too little.
+//! `word` may promise too much (entries that settled or fell out without their queue at hand do not correct
+//! it): it may count a waiter that has left, show the gate shut when it is open, and [`SERVED`] when nobody
+//! is left to invite. All three cost a visit to the lock at most. It never promises too little.
 
 mod list;
 #[cfg(test)]
@@ -106,8 +113,9 @@ pub(crate) struct WaitQueue {
     fair: bool,
 }
 
-/// The part that must stay where it is. Counted, since an invitation published in a task's header leads here even
-/// when the primitive has been moved or freed (a future can be leaked, and with it the borrow that pinned us down).
+/// The part that must stay where it is. Counted, since an invitation published in a task's header leads here
+/// even when the primitive has been moved or freed (a future can be leaked, and with it the borrow that
+/// pinned us down).
 #[derive(Debug)]
 struct Core {
     list: Mutex<List>,
@@ -128,6 +136,7 @@ pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
 
+#[allow(dead_code, reason = "part of the surface that every primitive chooses from")]
 impl WaitQueue {
     const_unless_model! {
         /// A queue under the rule of the line.
@@ -148,11 +157,12 @@ impl WaitQueue {
         })
     }
 
-    /// Whether a newcomer may try to take units at once. A load, and a branch that is nearly always the same way.
+    /// Whether a newcomer may try to take units at once. A load, and a branch that is nearly always the same
+    /// way.
     #[inline]
     pub(crate) fn may_barge(&self) -> bool {
-        // Ordering: Relaxed: the gate guards no data. Who has been told of an earlier waiter (happens-before) reads
-        // the word that the waiter stored, or a later one; all others came at the same time.
+        // Ordering: Relaxed: the gate guards no data. Who has been told of an earlier waiter (happens-before)
+        // reads the word that the waiter stored, or a later one; all others came at the same time.
         self.word.load(Relaxed) & GATE_SHUT == 0
     }
 
@@ -190,7 +200,8 @@ impl WaitQueue {
 
     /// Invites whom the free units cover.
     ///
-    /// The caller has just put units back by a `SeqCst` read-modify-write, and has nothing else to do for waiters.
+    /// The caller has just put units back by a `SeqCst` read-modify-write, and has nothing else to do for
+    /// waiters.
     #[inline]
     pub(crate) fn release(&self, free: impl Fn() -> usize) {
         if !self.is_empty_after_rmw() {
@@ -198,13 +209,13 @@ impl WaitQueue {
         }
     }
 
-    /// [`release`](Self::release), where there is never more than one unit: an entry that is invited already will
-    /// run the pass when it comes.
+    /// [`release`](Self::release), where there is never more than one unit: an entry that is invited already
+    /// will run the pass when it comes.
     #[inline]
     pub(crate) fn release_one(&self, free: impl Fn() -> usize) {
         shim::fence_between_seqcst_accesses();
-        // Ordering: SeqCst pairs with the fence in `publish_and_fence`. An entry that comes in vain clears SERVED before that
-        // fence, so either its load here is seen as cleared or the entry sees the unit.
+        // Ordering: SeqCst pairs with the fence in `publish_and_fence`. An entry that comes in vain clears
+        // SERVED before that fence, so either its load here is seen as cleared or the entry sees the unit.
         let word = self.word.load(SeqCst);
         if word >= ONE && word & SERVED == 0 {
             self.pass(free);
@@ -248,8 +259,8 @@ impl WaitQueue {
     /// [`publish`](Self::publish), before the units are looked at for the last time before a sleep.
     fn publish_and_fence(&self, list: &List) {
         self.publish(list);
-        // Ordering: SeqCst pairs with the load of `word` in `is_empty_after_rmw` and `release_one`, or with the fence
-        // in `is_empty_after_fence`: the handshake at the head of this file.
+        // Ordering: SeqCst pairs with the load of `word` in `is_empty_after_rmw` and `release_one`, or with
+        // the fence in `is_empty_after_fence`: the handshake at the head of this file.
         shim::fence(SeqCst);
     }
 
@@ -262,11 +273,12 @@ impl WaitQueue {
         Locked { queue: self, core, list }
     }
 
-    /// Whether there is nobody to tell of what the caller has stored before: the notifier's half of the handshake.
+    /// Whether there is nobody to tell of what the caller has stored before: the notifier's half of the
+    /// handshake.
     #[inline]
     pub(crate) fn is_empty_after_fence(&self) -> bool {
-        // Ordering: SeqCst pairs with the fence in `publish_and_fence`: either we see the waiter, or the waiter sees
-        // what our caller stored before this call when it looks for the last time.
+        // Ordering: SeqCst pairs with the fence in `publish_and_fence`: either we see the waiter, or the
+        // waiter sees what our caller stored before this call when it looks for the last time.
         shim::fence(SeqCst);
         self.word.load(Relaxed) < ONE
     }
@@ -311,13 +323,15 @@ impl fmt::Debug for WaitQueue {
     }
 }
 
-/// The line, locked. Run no foreign code while one is held; each `notify` gives the lock back before it wakes.
+/// The line, locked. Run no foreign code while one is held; each `notify` gives the lock back before it
+/// wakes.
 pub(crate) struct Locked<'a> {
     queue: &'a WaitQueue,
     core: &'a Core,
     list: MutexGuard<'a, List>,
 }
 
+#[allow(dead_code, reason = "part of the surface that every primitive chooses from")]
 impl Locked<'_> {
     /// Whether nobody waits; exact while the line is locked.
     pub(crate) fn is_empty(&self) -> bool {
@@ -348,7 +362,8 @@ impl Locked<'_> {
         told
     }
 
-    /// Tells everybody who waits now, and returns how many those are; those who join meanwhile are left alone.
+    /// Tells everybody who waits now, and returns how many those are; those who join meanwhile are left
+    /// alone.
     pub(crate) fn notify_all(self, message: usize) -> usize {
         self.notify_all_where(message, |_| true)
     }
@@ -384,20 +399,22 @@ impl Locked<'_> {
 
 /// One place in line, to be kept pinned in a future or on a stack.
 ///
-/// It is of use with one queue at a time: the one of the first poll, until it is answered or [leaves](Self::leave).
+/// It is of use with one queue at a time: the one of the first poll, until it is answered or
+/// [leaves](Self::leave).
 pub(crate) struct Waiter {
     slot: Slot,
     /// Set from the first time that `slot` is linked until the wait has ended. Only its owner looks here.
     core: Option<Arc<Core>>,
 }
 
-// SAFETY: what others reach of a waiter is the slot, under the lock of its queue, and its contents may be used on
-// any thread (see `List`). The rest is touched by its owner only.
+// SAFETY: what others reach of a waiter is the slot, under the lock of its queue, and its contents may be
+// used on any thread (see `List`). The rest is touched by its owner only.
 unsafe impl Send for Waiter {}
 // SAFETY: nothing can be done with a `&Waiter`.
 unsafe impl Sync for Waiter {}
 
 impl Waiter {
+    #[inline]
     pub(crate) fn new() -> Waiter {
         Waiter { slot: Slot::new(), core: None }
     }
@@ -420,10 +437,11 @@ impl Waiter {
         self.wait(queue, Want::Units(need, &free), &mut take, Who::Task(cx.waker()))
     }
 
-    /// Waits to be told something, or for `ready` to answer. `word` is what [`WaitQueue::notify_where`] chooses by.
+    /// Waits to be told something, or for `ready` to answer. `word` is what [`WaitQueue::notify_where`]
+    /// chooses by.
     ///
-    /// `ready` is asked before the waiter registers, again after that, and at each later poll, but not any more
-    /// once the waiter was told something.
+    /// `ready` is asked before the waiter registers, again after that, and at each later poll, but not any
+    /// more once the waiter was told something.
     #[inline]
     pub(crate) fn poll_told<R>(
         self: Pin<&mut Self>,
@@ -497,17 +515,23 @@ impl Waiter {
     /// Leaves the line. Some: it had been told this and has not seen it.
     ///
     /// An invitation to units passes on. Dropping a waiter does the same, less the answer.
+    #[inline]
     pub(crate) fn leave(self: Pin<&mut Self>) -> Option<usize> {
+        if !self.is_waiting() {
+            return None;
+        }
         // SAFETY: nothing is moved out; `core` is not pinned, and `slot` is only used in place.
         unsafe { self.get_unchecked_mut() }.fall_out()
     }
 
     fn link(&self) -> Link {
-        // SAFETY: only called with `core` set, hence on a waiter that was pinned by `wait`, and with that one core
-        // until `fall_out` or `finish` have unlinked it, which `drop` makes sure of.
+        // SAFETY: only called with `core` set (`fall_out` has just taken it), hence on a waiter that `wait`
+        // had pinned and begun, and with the list of that one core, until the wait has ended, with the entry
+        // unlinked; `drop` sees to that.
         unsafe { Link::new(Pin::new_unchecked(&self.slot)) }
     }
 
+    #[cold]
     fn fall_out(&mut self) -> Option<usize> {
         let core = self.core.take()?;
         let link = self.link();
@@ -525,6 +549,7 @@ impl Waiter {
         message
     }
 
+    #[inline(never)]
     fn wait<R>(
         self: Pin<&mut Self>,
         queue: &WaitQueue,
@@ -539,6 +564,7 @@ impl Waiter {
         let mut party = None;
         if this.core.is_none() {
             party = Some(caller.party(want.is_units()));
+            this.slot.begin();
             this.core = Some(queue.core().clone());
         }
         loop {
@@ -573,15 +599,19 @@ impl Waiter {
             if armed {
                 return Poll::Pending;
             }
-            // Cloned without the lock; then all is looked at once more, as anything may have happened meanwhile.
+            // Cloned without the lock; then all is looked at once more, as anything may have happened
+            // meanwhile.
             party = Some(caller.party(want.is_units()));
         }
     }
 }
 
 impl Drop for Waiter {
+    #[inline]
     fn drop(&mut self) {
-        self.fall_out();
+        if self.is_waiting() {
+            self.fall_out();
+        }
     }
 }
 
@@ -676,8 +706,8 @@ impl Visit<'_> {
         let taken = take();
         match (&taken, want) {
             (Some(_), _) => self.served(list, want),
-            // The units were there and are gone. Whoever took them did so after the fence, and sees us in `word`
-            // when it releases them.
+            // The units were there and are gone. Whoever took them did so after the fence, and sees us in
+            // `word` when it releases them.
             (None, Want::Units(..)) => self.try_later(list, State::Woken),
             (None, Want::Message(_)) => {}
         }
@@ -719,30 +749,34 @@ impl Visit<'_> {
 // | settle  | the thread that polled: takes the word  | core -> null       |                                    |
 // |         | ... then the queue's                    | null, or this core | age >= 2: Absent, else left Woken  |
 //
-// - *No dangling pointer.* The word owns one count of the core. Entries are reached through the list only, under its
-//   lock, where those that were claimed or dropped are not found; a leaked one is still there. Whether the primitive
-//   was freed or moved does not matter, since settling needs neither the units nor the `WaitQueue`.
-// - *No inversion.* `invite` touches the word, an atomic, under the queue's lock; `settle` empties the word before it
-//   takes that lock, and holds no other.
-// - *No invitation slips through.* An inviter that finds its own core in the word has the queue's lock. Whoever takes
-//   that word out, even if it did so a moment ago, takes the lock afterwards, and finds the entry there.
-// - *Not too early.* The phase moves at each start and each end of a poll. Invited at `p`: if `p` is even, the next
-//   poll ends at `p + 2`; if `p` is odd, that poll is under way and ends at `p + 1`, which is too early, and the next
-//   one at `p + 3`. So an age of 2 says that a poll which began after the invitation has ended. An inviter may read
-//   an old phase; then the task may lose its turn to another, but keeps its place, and its wake-up.
-// - *No message is lost when an entry turns absent.* Its waker has been called, so its task, or the part of it that
-//   waits, will poll it; it then waits again, at its old place, and runs a pass.
+// - *No dangling pointer.* The word owns one count of the core. Entries are reached through the list only,
+//   under its lock, where those that were claimed or dropped are not found; a leaked one is still there.
+//   Whether the primitive was freed or moved does not matter, since settling needs neither the units nor the
+//   `WaitQueue`.
+// - *No inversion.* `invite` touches the word, an atomic, under the queue's lock; `settle` empties the word
+//   before it takes that lock, and holds no other.
+// - *No invitation slips through.* An inviter that finds its own core in the word has the queue's lock.
+//   Whoever takes that word out, even if it did so a moment ago, takes the lock afterwards, and finds the
+//   entry there.
+// - *Not too early.* The phase moves at each start and each end of a poll. Invited at `p`: if `p` is even,
+//   the next poll ends at `p + 2`; if `p` is odd, that poll is under way and ends at `p + 1`, which is too
+//   early, and the next one at `p + 3`. So an age of 2 says that a poll which began after the invitation has
+//   ended. An inviter may read an old phase; then the task may lose its turn to another, but keeps its place,
+//   and its wake-up.
+// - *No message is lost when an entry turns absent.* Its waker has been called, so its task, or the part of
+//   it that waits, will poll it; it then waits again, at its old place, and runs a pass.
 
 /// Leaves word in the task's header that `core` has invited it. False: another queue's word is there.
 fn publish_grant(task: &Header, core: &Arc<Core>) -> bool {
     let mine = Arc::as_ptr(core).cast_mut().cast::<()>();
-    // Ordering: Relaxed: a value that equals ours is only compared; the queue's lock orders the rest, see above.
+    // Ordering: Relaxed: a value that equals ours is only compared; the queue's lock orders the rest, see
+    // above.
     if ptr::eq(task.grant.load(Relaxed), mine) {
         return true;
     }
     let word = Arc::into_raw(core.clone()).cast_mut().cast::<()>();
-    // Ordering: AcqRel pairs with the swap in `settle`, which must find the core made; Acquire on failure is not
-    // needed, as the other value is not followed.
+    // Ordering: AcqRel pairs with the swap in `settle`, which must find the core made; Acquire on failure is
+    // not needed, as the other value is not followed.
     match task.grant.compare_exchange(ptr::null_mut(), word, AcqRel, Relaxed) {
         Ok(_) => true,
         Err(other) => {
@@ -752,10 +786,11 @@ fn publish_grant(task: &Header, core: &Arc<Core>) -> bool {
     }
 }
 
-/// The count that a grant word stands for. The caller has taken the word out of its header, or never put it there.
+/// The count that a grant word stands for. The caller has taken the word out of its header, or never put it
+/// there.
 fn redeem(word: *mut ()) -> Option<Arc<Core>> {
-    // SAFETY: every word that is not null comes from `Arc::into_raw` in `publish_grant` or `settle`, and is given up
-    // by whoever calls this.
+    // SAFETY: every word that is not null comes from `Arc::into_raw` in `publish_grant` or `settle`, and is
+    // given up by whoever calls this.
     if word.is_null() { None } else { Some(unsafe { Arc::from_raw(word.cast_const().cast::<Core>()) }) }
 }
 

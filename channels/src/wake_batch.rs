@@ -3,8 +3,8 @@
 //! Owns the rule that a waker is foreign code: it may re-enter the primitive that wakes it, and it may panic.
 //! Hence the batch is filled while the lock is held, which runs none of that code, and emptied afterwards. A
 //! waker's panic is caught, so that the others are woken all the same, and not raised again: it belongs to
-//! whoever waits, has been reported by the panic hook, and must not cost the caller what it has just acquired.
-//! Called by `wait_queue` alone.
+//! whoever waits, has been reported by the panic hook, and must not cost the caller what it has just
+//! acquired. Called by `wait_queue` alone.
 #![forbid(unsafe_code)]
 
 use std::mem;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::test_util::{Count, FakeTask, block_on};
+use crate::test_util::{Count, block_on};
 
 mod model;
 #[cfg(not(filch_loom))]

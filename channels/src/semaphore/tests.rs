@@ -1,7 +1,7 @@
 //! Tests of `Semaphore`.
 
 use super::*;
-use crate::test_util::{Count, FakeTask, block_on};
+use crate::test_util::{Count, block_on};
 
 mod model;
 #[cfg(not(filch_loom))]

@@ -1,15 +1,16 @@
 //! Layer 1, wait queue. Who waits, in which order, and how far each of them has come.
 //!
-//! Owns the doubly linked list of entries, their states and the counts over them. The entries lie in the waiting
-//! futures themselves, or on the stacks of blocked threads, as in tokio's and maitake's wait queues, so that a
-//! wait allocates nothing. Knows nothing of the primitive: how many units are free is told to it. Called by
-//! `wait_queue` alone, always under the lock round the [`List`].
+//! Owns the doubly linked list of entries, their states and the counts over them. The entries lie in the
+//! waiting futures themselves, or on the stacks of blocked threads, as in tokio's and maitake's wait queues,
+//! so that a wait allocates nothing. Knows nothing of the primitive: how many units are free is told to it.
+//! Called by `wait_queue` alone, always under the lock round the [`List`].
 //!
-//! **The Link Invariant**: a [`Link`] is only used with the one list that its entry belongs to, while that list
-//! is locked, and before its entry is moved or freed. [`Link::new`] asks its caller to promise that; a linked
-//! entry is unlinked by its owner, under the lock, before it goes.
+//! **The Link Invariant**: a [`Link`] is only used with the one list that its entry belongs to, while that
+//! list is locked, and before its entry is moved or freed. [`Link::new`] asks its caller to promise that; a
+//! linked entry is unlinked by its owner, under the lock, before it goes.
 
 use std::marker::PhantomPinned;
+use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::Waker;
@@ -39,7 +40,8 @@ pub(super) enum State {
     Idle,
     /// In line. Nobody has called its waker since it was registered.
     Waiting,
-    /// In line, and invited to take its units. They lie where everybody can take them, unless the gate is shut.
+    /// In line, and invited to take its units. They lie where everybody can take them, unless the gate is
+    /// shut.
     Woken,
     /// In line, and has not made use of an invitation. Its task owes it a poll, so nobody waits for it.
     Absent,
@@ -142,14 +144,24 @@ pub(super) struct Entry {
 }
 
 /// The place of an entry in its owner. Pinned there as soon as it is linked.
+///
+/// The entry is made when a wait begins, and not before: most waits never do, and a future that was written
+/// to and is moved at once stalls the processor. It needs no drop, as its party is taken out when the wait
+/// ends.
 #[derive(Debug)]
 pub(super) struct Slot {
-    entry: UnsafeCell<Entry>,
+    entry: UnsafeCell<MaybeUninit<Entry>>,
     _pinned: PhantomPinned,
 }
 
 impl Slot {
+    #[inline]
     pub(super) fn new() -> Slot {
+        Slot { entry: UnsafeCell::new(MaybeUninit::uninit()), _pinned: PhantomPinned }
+    }
+
+    /// Makes an Idle entry. Only its owner knows of the slot.
+    pub(super) fn begin(&mut self) {
         let entry = Entry {
             prev: None,
             next: None,
@@ -161,7 +173,7 @@ impl Slot {
             phase: 0,
             party: None,
         };
-        Slot { entry: UnsafeCell::new(entry), _pinned: PhantomPinned }
+        self.entry = UnsafeCell::new(MaybeUninit::new(entry));
     }
 }
 
@@ -171,8 +183,8 @@ pub(super) struct Link(NonNull<Slot>);
 
 impl Link {
     /// # Safety
-    /// The caller keeps the Link Invariant: `slot` stays pinned, is given to methods of one and the same list
-    /// only, and is unlinked before it goes.
+    /// The caller has called [`Slot::begin`], and keeps the Link Invariant: `slot` stays pinned, is given to
+    /// methods of one and the same list only, and is unlinked before it goes.
     pub(super) unsafe fn new(slot: Pin<&Slot>) -> Link {
         Link(NonNull::from(slot.get_ref()))
     }
@@ -198,8 +210,8 @@ pub(super) struct List {
     pub(super) closed: Option<usize>,
 }
 
-// SAFETY: the list owns, by the Link Invariant, the entries that its links lead to while it is locked; they hold
-// wakers, thread handles and counted task references, all of which may be used on any thread.
+// SAFETY: the list owns, by the Link Invariant, the entries that its links lead to while it is locked; they
+// hold wakers, thread handles and counted task references, all of which may be used on any thread.
 unsafe impl Send for List {}
 
 impl List {
@@ -217,11 +229,12 @@ impl List {
         }
     }
 
-    /// The one way to an entry. `f` cannot reach the list, so no second reference to the entry can come about.
+    /// The one way to an entry. `f` cannot reach the list, so no second reference to the entry can come
+    /// about.
     fn entry<R>(&mut self, link: Link, f: impl FnOnce(&mut Entry) -> R) -> R {
-        // SAFETY: by the Link Invariant the slot is there, and having `&mut self` means that the lock is held, so
-        // nobody else looks at the entry.
-        unsafe { link.0.as_ref().entry.with_mut(|entry| f(&mut *entry)) }
+        // SAFETY: by the Link Invariant the slot is there, with an entry made by `begin`; and having `&mut
+        // self` means that the lock is held, so nobody else looks at it.
+        unsafe { link.0.as_ref().entry.with_mut(|entry| f((*entry).assume_init_mut())) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -249,7 +262,7 @@ impl List {
     /// Changes the state of an entry and keeps the counts.
     fn set(&mut self, link: Link, state: State) {
         let (before, starved) =
-            self.entry(link, |entry| (std::mem::replace(&mut entry.state, state), entry.is_starved()));
+            self.entry(link, |entry| (mem::replace(&mut entry.state, state), entry.is_starved()));
         for (state, add) in [(before, false), (state, true)] {
             let step = |count: &mut usize, counts: bool| match (counts, add) {
                 (true, true) => *count += 1,
@@ -334,7 +347,7 @@ impl List {
 
     /// Replaces the party of an entry. The old one must be dropped after the lock.
     pub(super) fn replace_party(&mut self, link: Link, party: Option<Party>) -> Option<Party> {
-        self.entry(link, |entry| std::mem::replace(&mut entry.party, party))
+        self.entry(link, |entry| mem::replace(&mut entry.party, party))
     }
 
     /// The waker of an entry, which leaves its identity behind.
@@ -346,7 +359,7 @@ impl List {
                 Signal::Armed(Wake::Thread(_)) => None,
                 Signal::Sent(_) => return None,
             };
-            match std::mem::replace(&mut party.signal, Signal::Sent(identity)) {
+            match mem::replace(&mut party.signal, Signal::Sent(identity)) {
                 Signal::Armed(wake) => Some(wake),
                 Signal::Sent(_) => None,
             }
@@ -390,8 +403,9 @@ impl List {
 
     /// Invites an entry; `me`, if it is that one, is running and needs no waker.
     ///
-    /// `publish` leaves word in the header of the entry's task that there is an invitation to settle; when that
-    /// fails, nobody relies on the entry: it is absent from the start, and the next one is invited as well.
+    /// `publish` leaves word in the header of the entry's task that there is an invitation to settle; when
+    /// that fails, nobody relies on the entry: it is absent from the start, and the next one is invited as
+    /// well.
     fn invite(
         &mut self,
         link: Link,
@@ -419,10 +433,12 @@ impl List {
         settled
     }
 
-    /// Invites, from the head of the line, all whose units are `free` together. True: the batch was too small.
+    /// Invites, from the head of the line, all whose units are `free` together. True: the batch was too
+    /// small.
     ///
-    /// Those who were invited before and have not come yet count as served, those who are absent do not count.
-    /// The first one that needs more than is left ends the pass: a small request does not overtake a big one here.
+    /// Those who were invited before and have not come yet count as served, those who are absent do not
+    /// count. The first one that needs more than is left ends the pass: a small request does not overtake a
+    /// big one here.
     pub(super) fn pass(
         &mut self,
         free: usize,
@@ -493,8 +509,9 @@ impl List {
         }
     }
 
-    /// Marks as absent the invited entries of the task whose poll has just ended, at `phase`, and counts them.
-    /// Those who were invited during that poll, or since, are left alone unless `all`; the flag says if any were.
+    /// Marks as absent the invited entries of the task whose poll has just ended, at `phase`, and counts
+    /// them. Those who were invited during that poll, or since, are left alone unless `all`; the flag says if
+    /// any were.
     pub(super) fn settle(
         &mut self,
         is_task: impl Fn(&TaskRef) -> bool,
@@ -519,7 +536,8 @@ impl List {
         (absent, fresh)
     }
 
-    /// Takes out of line, and tells, the first entry for which `choose` holds of (ticket, word); the batch has room.
+    /// Takes out of line, and tells, the first entry for which `choose` holds of (ticket, word); the batch
+    /// has room.
     pub(super) fn tell_first(
         &mut self,
         message: usize,

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use super::*;
 use crate::shim::Ordering::SeqCst;
@@ -45,6 +44,7 @@ impl Pool {
         None
     }
 
+    #[cfg(not(filch_loom))]
     fn try_take(&self, n: usize) -> bool {
         self.queue.try_claim(|| self.take(n)).is_some()
     }

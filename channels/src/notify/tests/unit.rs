@@ -4,6 +4,7 @@ use std::pin::pin;
 
 use super::*;
 use crate::probe::BUDGET;
+use crate::test_util::FakeTask;
 
 static CONST: Notify = Notify::new();
 

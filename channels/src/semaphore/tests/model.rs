@@ -23,7 +23,8 @@ fn model_acquire_release_cancel() {
     });
 }
 
-/// Many permits are wanted, come one by one, and the request is dropped meanwhile: the small one gets through.
+/// Many permits are wanted, come one by one, and the request is dropped meanwhile: the small one gets
+/// through.
 #[test]
 fn model_acquire_many_cancel() {
     model(|| {

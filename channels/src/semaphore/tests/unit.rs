@@ -5,6 +5,7 @@ use std::pin::pin;
 use super::*;
 use crate::probe::BUDGET;
 use crate::shim::thread;
+use crate::test_util::FakeTask;
 
 static CONST: Semaphore = Semaphore::new(1);
 
@@ -226,7 +227,8 @@ fn permits_are_conserved() {
             let out: usize = held.iter().map(SemaphorePermit::num_permits).sum();
             assert_eq!(out + semaphore.available_permits(), total);
         }
-        // Everybody who is woken comes, and gives back at once: in the end nobody is left who could be served.
+        // Everybody who is woken comes, and gives back at once: in the end nobody is left who could be
+        // served.
         held.clear();
         semaphore.add(4);
         for (_, acquire, count) in &mut waiting {

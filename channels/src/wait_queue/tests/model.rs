@@ -1,6 +1,8 @@
-//! Models of the wait queue: every interleaving under loom, a stress test elsewhere. A lost wake-up is a deadlock.
+//! Models of the wait queue: every interleaving under loom, a stress test elsewhere. A lost wake-up is a
+//! deadlock.
 
 use super::*;
+use crate::shim::Ordering::Release;
 use crate::shim::{UnsafeCell, model, thread};
 
 #[test]
@@ -243,5 +245,41 @@ fn model_close_reaches_all() {
             assert_eq!(thread.join().unwrap(), 9);
         }
         assert!(queue.is_empty());
+    });
+}
+
+/// A flag that is set by a plain store, and told of afterwards: the notifier's fence alone makes the
+/// handshake.
+#[test]
+fn model_plain_store_then_notify() {
+    model(|| {
+        let shared = Arc::new((AtomicUsize::new(0), WaitQueue::new()));
+        let waiter = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let ready = || (shared.0.load(Relaxed) != 0).then_some(());
+                Waiter::told_blocking(&shared.1, 0, ready, None).unwrap()
+            })
+        };
+        shared.0.store(1, Relaxed);
+        let told = shared.1.notify_all(3);
+        let outcome = waiter.join().unwrap();
+        assert!(outcome == Outcome::Taken(()) || (outcome, told) == (Outcome::Told(3), 1));
+    });
+}
+
+/// The same with units.
+#[test]
+fn model_plain_store_then_release() {
+    model(|| {
+        let pool = Arc::new(Pool::new(0));
+        let waiter = {
+            let pool = pool.clone();
+            thread::spawn(move || block_on(pool.claim(1)))
+        };
+        pool.free.store(1, Release);
+        pool.queue.release_after_store(|| pool.free());
+        waiter.join().unwrap();
+        assert_eq!(pool.free(), 0);
     });
 }

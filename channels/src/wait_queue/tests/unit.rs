@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::mem;
 use std::task::{RawWaker, RawWakerVTable, Waker};
+use std::time::Duration;
 
 use super::*;
 use crate::probe::BUDGET;
@@ -71,10 +72,10 @@ fn served_in_the_order_of_arrival() {
     let pool = Arc::new(Pool::new(0));
     let mut futures: Vec<_> = (0..20).map(|_| claim(&pool, 1)).collect();
     let counts: Vec<_> = futures.iter_mut().map(|future| poll(future).1).collect();
-    for turn in 0..20 {
+    for (turn, future) in futures.iter_mut().enumerate() {
         pool.put(1);
         assert!(counts.iter().enumerate().all(|(at, count)| count.get() == usize::from(at <= turn)));
-        assert!(poll(&mut futures[turn]).0.is_ready());
+        assert!(poll(future).0.is_ready());
     }
 }
 
@@ -231,7 +232,8 @@ fn a_fair_queue_lets_nobody_barge() {
     assert!(pool.try_take(1));
 }
 
-/// One unit: while an invited waiter has not come, a release does not visit the lock; yet nobody is forgotten.
+/// One unit: while an invited waiter has not come, a release does not visit the lock; yet nobody is
+/// forgotten.
 #[test]
 fn release_one_skips_and_forgets_nobody() {
     let pool = Arc::new(Pool::new(0));
@@ -247,8 +249,8 @@ fn release_one_skips_and_forgets_nobody() {
     block_on(second);
 }
 
-/// The program of Oxide's RFD 609: a task keeps a future that is in line, awaits another on the same lock, and the
-/// first is offered it. `gate` says whether the offer excludes newcomers.
+/// The program of Oxide's RFD 609: a task keeps a future that is in line, awaits another on the same lock,
+/// and the first is offered it. `gate` says whether the offer excludes newcomers.
 fn futurelock(gate: bool, poll: impl Fn(Pin<&mut dyn Future<Output = ()>>) -> Poll<()>) {
     let pool = Arc::new(if gate { Pool::fair(1) } else { Pool::new(1) });
     assert!(pool.try_take(1));
