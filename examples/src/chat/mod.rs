@@ -141,6 +141,8 @@ pub async fn serve(config: Config) -> io::Result<Server> {
         let (hall, stop) = (hall.clone(), stop.clone());
         filch::spawn(async move {
             while let Some((stream, _)) = accept(|| listener.accept(), &stop).await {
+                // A line is sent when it is there, and not held back until the one before is acknowledged.
+                let _ = stream.set_nodelay(true);
                 let (read, write) = stream.into_split();
                 filch::spawn(client::serve(hall.clone(), read, write, stop.clone()));
             }

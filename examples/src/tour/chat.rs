@@ -21,7 +21,9 @@ pub(super) async fn show(part: &mut Part) -> Result<(), Error> {
     let server = serve(config).await?;
     let addr = server.addr().ok_or("the chat has no address")?;
 
-    let mut ann = LineClient::new(TcpStream::connect(addr).await?);
+    let stream = TcpStream::connect(addr).await?;
+    stream.set_nodelay(true)?;
+    let mut ann = LineClient::new(stream);
     let mut bob = LineClient::new(UnixStream::connect(&path).await?);
     for (client, name) in [(&mut ann as &mut dyn Talk, "ann"), (&mut bob, "bob")] {
         client.command(&format!("/nick {name}"), &format!("you are {name}")).await?;
