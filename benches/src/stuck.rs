@@ -117,14 +117,12 @@ fn late<R: Rt>(rt: &R, victim: Victim, stuck: usize) -> f64 {
         let at = at.clone();
         let queue_report = queue_report.clone();
         forget(rt.spawn_outside(async move {
-            R::sleep(WARM_UP).await;
+            // One after another, but each before the other's absence can have been noticed.
+            R::sleep(WARM_UP + Duration::from_millis(blocker as u64)).await;
             let now = Instant::now();
             let _ = at.send(now);
-            // The last to block has what is late. With two, the first must be stuck by then.
+            // The last to block has what is late.
             let last = blocker + 1 == stuck;
-            if last && blocker > 0 {
-                std::thread::sleep(Duration::from_millis(5));
-            }
             match victim {
                 Victim::Slot if last => {
                     let wake = wake.lock().expect("nobody panics with it").take();

@@ -68,7 +68,7 @@ impl Report {
                         (Some(_), _) => ", MISS",
                         _ => "",
                     };
-                    format!("{side}{goal}")
+                    format!("{side}{goal}").trim_start_matches(", ").to_owned()
                 };
                 let of = |prefix: &str| {
                     let mut of: Vec<&&Score> =
@@ -91,8 +91,8 @@ impl Report {
                     show(of("tokio")),
                     show(of("smol")),
                     best.map_or("", |best| best.name).into(),
-                    format!("{ratio:.3}"),
-                    format!("{low:.2}-{high:.2}"),
+                    if ratio.is_nan() { "-".into() } else { format!("{ratio:.3}") },
+                    if ratio.is_nan() { "-".into() } else { format!("{low:.2}-{high:.2}") },
                     goal(metric.must),
                     goal(metric.aim),
                     verdict.clone(),

@@ -1,6 +1,6 @@
 //! The side-by-side table: filch against tokio 1.54 and smol, interleaved in one process; losses are printed too.
 //!
-//! `compare [FILTER] [--rounds N] [--json FILE] [--workers N] [--quick] [--variants] [--list]`; FILTER `stuck` for the rows
+//! `compare [FILTER] [--rounds N] [--json FILE] [--workers N] [--quick] [--variants] [--list] [--only NAME]`; FILTER `stuck` for the rows
 //! about a blocked thread, and `idle` to see that contestants sleep when it is not their turn.
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ static ALLOC: filch_benches::alloc::Counting = filch_benches::alloc::Counting;
 fn main() -> Result<(), lexopt::Error> {
     use lexopt::prelude::*;
     let mut options = Options { filter: None, rounds: 15, workers: 2, variants: false };
-    let (mut json, mut list) = (None, false);
+    let (mut json, mut list, mut only) = (None, false, None::<String>);
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
@@ -25,6 +25,8 @@ fn main() -> Result<(), lexopt::Error> {
             Long("quick") => options.rounds = 5,
             Long("variants") => options.variants = true,
             Long("list") => list = true,
+            // For a profiler.
+            Long("only") => only = Some(args.value()?.string()?),
             Long("json") => {
                 let path = args.value()?;
                 let file = std::fs::File::create(&path).map_err(|error| format!("{path:?}: {error}"))?;
@@ -38,7 +40,7 @@ fn main() -> Result<(), lexopt::Error> {
             Long("bench" | "test") => {}
             Long("help") | Short('h') => {
                 println!(
-                    "compare [FILTER] [--rounds N] [--json FILE] [--workers N] [--quick] [--variants] [--list]\n\
+                    "compare [FILTER] [--rounds N] [--json FILE] [--workers N] [--quick] [--variants] [--list] [--only NAME]\n\
                      FILTER is part of a row's name; `stuck` and `idle` are tables of their own."
                 );
                 return Ok(());
@@ -67,6 +69,9 @@ fn main() -> Result<(), lexopt::Error> {
         if list {
             row.metrics.iter().for_each(|metric| println!("{}", metric.name));
             continue;
+        }
+        if let Some(only) = &only {
+            row.entries.retain(|entry| entry.name == only);
         }
         let scores = measure(&mut row, &options);
         report.add(&row, &scores);
