@@ -45,7 +45,8 @@ impl Child {
     /// When it cannot be started.
     pub fn run(self) -> Output {
         let binary = std::env::current_exe().expect("the path of this test");
-        let ulimit = if self.limits.is_empty() { "true".to_owned() } else { format!("ulimit {}", self.limits) };
+        let ulimit =
+            if self.limits.is_empty() { "true".to_owned() } else { format!("ulimit {}", self.limits) };
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("ulimit -c 0; {ulimit} && exec \"$0\" \"$@\"")).arg(binary);
         command.args([self.test, "--exact", "--nocapture", "--test-threads=1"]).env(CASE, self.case);

@@ -78,7 +78,9 @@ fn in_every_task_at_once() {
         let sum = runtime.block_on(async {
             let tasks: Vec<_> = (0..20)
                 .map(|i| {
-                    filch::spawn(async move { filch::block_on(async { filch::spawn(async move { i }).await.unwrap() }) })
+                    filch::spawn(async move {
+                        filch::block_on(async { filch::spawn(async move { i }).await.unwrap() })
+                    })
                 })
                 .collect();
             let mut sum = 0;

@@ -168,8 +168,9 @@ fn ten_thousand_jobs() {
 fn a_thread_is_used_again() {
     watched(|| {
         let runtime = pool_of(1);
-        let ids: HashSet<_> =
-            (0..200).map(|_| runtime.spawn_blocking(|| thread::current().id()).join_blocking().unwrap()).collect();
+        let ids: HashSet<_> = (0..200)
+            .map(|_| runtime.spawn_blocking(|| thread::current().id()).join_blocking().unwrap())
+            .collect();
         assert_eq!(ids.len(), 1);
     });
 }

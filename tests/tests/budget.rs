@@ -247,7 +247,10 @@ fn a_pair_that_wakes_each_other_does_not_starve_a_third() {
         let steps = victim.join_blocking().unwrap();
         stop.store(true, SeqCst);
         pair.join_blocking().unwrap();
-        assert!(steps.iter().all(|step| *step <= 16), "polls of the pair between two of the third: {steps:?}");
+        assert!(
+            steps.iter().all(|step| *step <= 16),
+            "polls of the pair between two of the third: {steps:?}"
+        );
         assert!(steps.iter().any(|step| *step > 0), "the pair did play: {steps:?}");
     });
 }

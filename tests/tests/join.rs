@@ -261,13 +261,15 @@ fn the_error_of_a_panic_says_which_task_where_and_what() {
     watched(|| {
         let runtime = workers(1);
         let named = filch::task::Builder::new().name("feeder");
-        let (handle, line) = (named.spawn_on(async { panic!("out of {}", "food") }, runtime.handle()), here());
+        let (handle, line) =
+            (named.spawn_on(async { panic!("out of {}", "food") }, runtime.handle()), here());
         let id = handle.id().as_u64();
         let error: filch::JoinError = handle.join_blocking().map(|()| ()).unwrap_err();
         assert!(error.is_panic() && !error.is_cancelled());
         assert_eq!((error.id(), error.name()), (id, Some("feeder")));
         assert_eq!((error.location().file(), error.location().line()), (line.file(), line.line()));
-        let expected = format!("task {id} \"feeder\", spawned at {}, panicked: out of food", error.location());
+        let expected =
+            format!("task {id} \"feeder\", spawned at {}, panicked: out of food", error.location());
         assert_eq!(error.to_string(), expected);
         assert!(format!("{error:?}").contains(&expected));
         let io: std::io::Error = error.into();
@@ -294,7 +296,11 @@ fn what_the_panic_carried_comes_back_whole() {
     watched(|| {
         let runtime = workers(1);
         let carry = |value: u64| {
-            runtime.spawn(async move { std::panic::panic_any(value) }).join_blocking().map(|()| ()).unwrap_err()
+            runtime
+                .spawn(async move { std::panic::panic_any(value) })
+                .join_blocking()
+                .map(|()| ())
+                .unwrap_err()
         };
         assert_eq!(*carry(77).into_panic().downcast::<u64>().unwrap(), 77);
         assert_eq!(*carry(78).try_into_panic().unwrap().downcast::<u64>().unwrap(), 78);

@@ -65,7 +65,10 @@ fn of_the_drop_of_a_future_at_its_end() {
                     Poll::Ready(3)
                 }
             }
-            let error = runtime.spawn(ReadyBomb(on_drop(Box::new(|| panic!("a bomb was dropped"))))).join_blocking().unwrap_err();
+            let error = runtime
+                .spawn(ReadyBomb(on_drop(Box::new(|| panic!("a bomb was dropped")))))
+                .join_blocking()
+                .unwrap_err();
             assert!(error.to_string().contains("a bomb was dropped"), "{error}");
         });
     });
@@ -413,8 +416,7 @@ fn in_the_policys_own_function_is_caught() {
 #[test]
 fn with_the_policy_shutdown_cancels_all_and_what_comes_later() {
     watched(|| {
-        let runtime =
-            filch::Builder::new().workers(2).on_panic(PanicPolicy::Shutdown).build().unwrap();
+        let runtime = filch::Builder::new().workers(2).on_panic(PanicPolicy::Shutdown).build().unwrap();
         let waits = runtime.spawn(pending::<()>());
         drop(runtime.spawn(async { panic!("the end") }));
         assert!(waits.join_blocking().unwrap_err().is_cancelled());

@@ -102,7 +102,8 @@ fn no_two_tasks_share_an_id_in_two_runtimes() {
         for runtime in [workers(2), single()] {
             let handles: Vec<_> = (0..2_000).map(|_| runtime.spawn(async {})).collect();
             assert!(handles.iter().all(|handle| ids.insert(handle.id())));
-            let inside = runtime.block_on(async { (0..2_000).map(|_| filch::spawn(async {})).collect::<Vec<_>>() });
+            let inside =
+                runtime.block_on(async { (0..2_000).map(|_| filch::spawn(async {})).collect::<Vec<_>>() });
             assert!(inside.iter().all(|handle| ids.insert(handle.id())));
         }
         assert_eq!(ids.len(), 8_000);

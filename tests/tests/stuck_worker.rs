@@ -228,7 +228,8 @@ fn the_sockets_of_others_whose_data_came_later() {
             fed.recv().unwrap();
             echo.await.unwrap();
         });
-        let (client, server) = (std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), its_address.recv().unwrap());
+        let (client, server) =
+            (std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), its_address.recv().unwrap());
         for _ in 0..20 {
             client.send_to(b"ping", server).unwrap();
             assert_eq!(client.recv(&mut [0; 8]).unwrap(), 4);

@@ -270,6 +270,8 @@ fn thread_main(scheduler: Arc<Scheduler>, core: Box<Core>) {
         scheduler.attend(&core, &worker);
         next = match worker.run(core) {
             Left::Stopped(core) => {
+                // The worker keeps the scheduler, which must not keep the worker.
+                *scheduler.cores[core.index].attendant.lock() = None;
                 scheduler.crew.state.lock().put_worker(core);
                 None
             }

@@ -131,7 +131,7 @@ fn close(scheduler: &Scheduler) -> Vec<Task> {
 
 /// Runs on this thread what no worker runs any more.
 fn drive(scheduler: &Arc<Scheduler>, deadline: Option<Instant>) {
-    if scheduler.live_tasks() == 0 || context::current_worker().is_some() {
+    if scheduler.live_tasks() == 0 || is_on_own_thread(scheduler) {
         return;
     }
     let worker = Worker::new(scheduler.clone());
