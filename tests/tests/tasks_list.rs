@@ -82,7 +82,7 @@ fn whose_child_it_is() {
                         pending::<()>().await;
                     });
                     let id = child.id();
-                    filch_tests::until_yielding(|| {
+                    filch_tests::until_yielding(move || {
                         !matches!(take.try_recv(), Err(mpsc::TryRecvError::Empty))
                     })
                     .await;
