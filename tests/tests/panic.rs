@@ -46,7 +46,7 @@ fn of_a_future() {
     watched(|| {
         beside_a_sibling(|runtime| {
             for _ in 0..50 {
-                let error = runtime.spawn(async { panic!("here") }).join_blocking().map(|()| ()).unwrap_err();
+                let error = runtime.spawn(async { panic!("here") }).join_blocking().unwrap_err();
                 assert!(error.is_panic());
             }
         });
@@ -322,15 +322,18 @@ fn of_a_task_in_the_single_threaded_flavour_leaves_block_on_alone() {
         let output = runtime.block_on(async {
             let detached = filch::spawn(async { panic!("nobody looks") });
             drop(detached);
-            assert!(filch::spawn(async { panic!("seen") }).await.map(|()| ()).unwrap_err().is_panic());
+            assert!(filch::spawn(async { panic!("seen") }).await.unwrap_err().is_panic());
             filch::spawn(async { 2 }).await.unwrap()
         });
         assert_eq!(output, 2);
     });
 }
 
-/// What a runtime with `PanicPolicy::Call` reports, as `(id, name, line, message)`.
-fn reporting() -> (Runtime, mpsc::Receiver<(u64, Option<String>, u32, String)>) {
+/// `(id, name, line, message)`
+type Report = (u64, Option<String>, u32, String);
+
+/// What a runtime with `PanicPolicy::Call` reports.
+fn reporting() -> (Runtime, mpsc::Receiver<Report>) {
     let (tell, told) = mpsc::channel();
     let policy = PanicPolicy::Call(Box::new(move |panic| {
         let _ = tell.send((panic.id, panic.name.clone(), panic.location.line(), panic.message.clone()));
@@ -386,9 +389,9 @@ fn that_somebody_looks_at_is_not_reported() {
     watched(|| {
         let (runtime, told) = reporting();
         let task = || runtime.spawn(async { panic!("seen") });
-        assert!(task().join_blocking().map(|()| ()).is_err());
-        assert!(runtime.block_on(task()).map(|()| ()).is_err());
-        assert!(task().join_timeout(Duration::MAX).unwrap().map(|()| ()).is_err());
+        assert!(task().join_blocking().is_err());
+        assert!(runtime.block_on(task()).is_err());
+        assert!(task().join_timeout(Duration::MAX).unwrap().is_err());
         runtime.spawn(pending::<()>()).abort();
         is_well(&runtime);
         drop(runtime);
@@ -447,7 +450,7 @@ fn with_the_policy_abort_ends_the_process() {
     if child_case().is_some() {
         let runtime = filch::Builder::new().workers(1).on_panic(PanicPolicy::Abort).build().unwrap();
         let seen = runtime.spawn(async { panic!("seen") }).join_blocking();
-        assert!(seen.map(|()| ()).is_err());
+        assert!(seen.is_err());
         eprintln!("one that is seen is no reason");
         drop(runtime.spawn(async { panic!("unseen") }));
         return runtime.block_on(pending());

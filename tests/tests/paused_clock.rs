@@ -224,7 +224,7 @@ fn blocking_jobs_run_where_they_are_spawned_and_time_waits() {
             assert_eq!(filch_tests::poll_once(&mut job).await.unwrap().unwrap(), here);
             assert_eq!(start.elapsed(), Duration::ZERO);
             sleeper.await.unwrap();
-            let error = filch::spawn_blocking(|| panic!("inline")).await.map(|()| ()).unwrap_err();
+            let error = filch::spawn_blocking(|| panic!("inline")).await.unwrap_err();
             assert!(error.is_panic());
         });
         assert_eq!(runtime.metrics().blocking_threads, 0);

@@ -390,14 +390,14 @@ fn fifty_runtimes_leave_no_descriptor() {
         });
         assert!(runtime.shutdown(LONG).abandoned.is_empty());
     };
-    use_one(Builder::new().workers(2));
     let before = open();
     for _ in 0..50 {
         use_one(Builder::new().workers(2));
         use_one(Builder::single_thread());
         use_one(Builder::new().paused_clock(1));
     }
-    assert_eq!(open(), before);
+    // A thread that has said that it ends may hold the last of them for a moment.
+    until(|| open() == before);
 }
 
 #[test]
