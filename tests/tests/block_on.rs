@@ -240,7 +240,7 @@ fn a_panic_of_a_nested_root_is_the_tasks() {
     each_runtime(|runtime| {
         let error = runtime.block_on(async {
             let task = filch::spawn(async { filch::block_on(async { panic!("nested") }) });
-            task.await.map(|()| ()).unwrap_err()
+            task.await.unwrap_err()
         });
         assert!(error.is_panic() && error.to_string().contains("nested"));
         assert_eq!(runtime.block_on(async { filch::spawn(async { 1 }).await.unwrap() }), 1);
@@ -310,12 +310,13 @@ fn a_root_exchanges_with_a_task_many_times() {
 }
 
 #[test]
-fn tasks_that_a_root_left_behind_go_on_in_the_next() {
+fn tasks_that_one_root_left_waiting_go_on_in_the_next() {
     watched(|| {
         let runtime = single();
         let notify = Arc::new(Notify::new());
         let waits = notify.clone();
-        let task = runtime.block_on(async { filch::spawn(async move { waits.notified().await }) });
+        let task = runtime.spawn(async move { waits.notified().await });
+        runtime.block_on(async { filch::spawn(async {}).await.unwrap() });
         assert!(!task.is_finished());
         notify.notify_one();
         runtime.block_on(task).unwrap();

@@ -170,7 +170,8 @@ fn after_shutdown_it_changes_nothing() {
         let (done, left) = (runtime.spawn(async { 4 }), runtime.spawn(pending::<()>()));
         until(|| done.is_finished());
         drop(runtime);
-        (done.abort(), left.abort());
+        done.abort();
+        left.abort();
         assert_eq!(done.join_blocking().unwrap(), 4);
         assert!(left.join_blocking().unwrap_err().is_cancelled());
     });

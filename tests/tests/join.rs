@@ -264,7 +264,7 @@ fn the_error_of_a_panic_says_which_task_where_and_what() {
         let (handle, line) =
             (named.spawn_on(async { panic!("out of {}", "food") }, runtime.handle()), here());
         let id = handle.id().as_u64();
-        let error: filch::JoinError = handle.join_blocking().map(|()| ()).unwrap_err();
+        let error: filch::JoinError = handle.join_blocking().unwrap_err();
         assert!(error.is_panic() && !error.is_cancelled());
         assert_eq!((error.id(), error.name()), (id, Some("feeder")));
         assert_eq!((error.location().file(), error.location().line()), (line.file(), line.line()));
@@ -296,11 +296,7 @@ fn what_the_panic_carried_comes_back_whole() {
     watched(|| {
         let runtime = workers(1);
         let carry = |value: u64| {
-            runtime
-                .spawn(async move { std::panic::panic_any(value) })
-                .join_blocking()
-                .map(|()| ())
-                .unwrap_err()
+            runtime.spawn(async move { std::panic::panic_any(value) }).join_blocking().unwrap_err()
         };
         assert_eq!(*carry(77).into_panic().downcast::<u64>().unwrap(), 77);
         assert_eq!(*carry(78).try_into_panic().unwrap().downcast::<u64>().unwrap(), 78);

@@ -101,13 +101,13 @@ fn run_until_leaves_what_is_not_done_and_the_drop_of_the_set_cancels_it() {
         let dropped = Rc::new(RefCell::new(Vec::new()));
         let set = LocalSet::new();
         let guard = guard(&dropped);
-        let task = runtime.block_on(set.run_until(async {
+        let (task, ()) = runtime.block_on(set.run_until(async {
             let task = spawn_local(async move {
                 let _guard = guard;
                 pending::<()>().await;
             });
             filch::spawn(filch::yield_now()).await.unwrap();
-            task
+            (task, ())
         }));
         assert!(dropped.borrow().is_empty() && !task.is_finished());
         drop(set);
@@ -121,11 +121,12 @@ fn local_tasks_of_a_root_end_with_it_in_the_single_threaded_flavour() {
     watched(|| {
         let dropped = Rc::new(RefCell::new(Vec::new()));
         let guard = guard(&dropped);
-        let task = single().block_on(async {
-            spawn_local(async move {
+        let (task, ()) = single().block_on(async {
+            let task = spawn_local(async move {
                 let _guard = guard;
                 pending::<()>().await;
-            })
+            });
+            (task, ())
         });
         assert_eq!(*dropped.borrow(), [thread::current().id()]);
         assert!(task.join_blocking().unwrap_err().is_cancelled());
@@ -268,7 +269,7 @@ fn outside_of_a_set_it_panics_and_says_where_it_works() {
 #[test]
 fn a_panic_of_a_local_task_is_its_own() {
     in_a_set(async || {
-        let error = spawn_local(async { panic!("local") }).await.map(|()| ()).unwrap_err();
+        let error = spawn_local(async { panic!("local") }).await.unwrap_err();
         assert!(error.is_panic() && error.to_string().contains("local"));
         assert_eq!(spawn_local(async { 1 }).await.unwrap(), 1);
     });

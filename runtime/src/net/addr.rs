@@ -146,6 +146,8 @@ pub(super) async fn resolve(host: impl ToSocketAddrs) -> io::Result<vec::IntoIte
     let addrs = match host.to_addrs()? {
         Addrs::Known(addrs) => addrs,
         Addrs::Host(host, port) => {
+            // An error, where `spawn_blocking` panics.
+            crate::context::scheduler()?;
             let name = host.clone();
             let look_up = move || {
                 std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port))
