@@ -164,7 +164,7 @@ impl Idle {
         // Ordering: Relaxed: sleepers change under the lock. Asked again, for another may have woken one
         // meanwhile.
         let word = self.word.load(Relaxed);
-        if !self.wants_one(word) && !(beyond && searching(word) == 0) {
+        if searching(word) > 0 || !(beyond || self.wants_one(word)) {
             return None;
         }
         let core = match sleeping.workers.pop() {
