@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use filch_channels::probe::{self, Wait};
 
+use super::hands::{Call, Hands};
 use super::shared::{Scheduler, next_id};
 use crate::context;
 use crate::shim::thread::{self, JoinHandle as Thread};
@@ -34,12 +35,7 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<Runnable>,
-    threads: usize,
-    /// Threads that wait, less those that were woken for a job and are on their way: a push takes one off, or
-    /// starts a thread.
-    idle: usize,
-    /// Threads that were woken for a job and are on their way.
-    called: usize,
+    hands: Hands,
     closed: bool,
     handles: Vec<Thread<()>>,
     /// How many were ever started, for their names.
@@ -69,7 +65,7 @@ impl Pool {
     /// How many threads there are, and how many jobs wait for one.
     pub(super) fn depth(&self) -> (usize, usize) {
         let state = self.state.lock();
-        (state.threads, state.jobs.len())
+        (state.hands.threads, state.jobs.len())
     }
 
     /// No job is started from now on. Returns those that were not; the caller cancels them.
@@ -134,14 +130,10 @@ impl Scheduler {
             return;
         }
         state.jobs.push_back(runnable);
-        if state.idle > 0 {
-            state.idle -= 1;
-            state.called += 1;
-            pool.job.notify_one();
-            return;
-        }
-        if state.threads >= pool.threads_max {
-            return;
+        match state.hands.call(pool.threads_max) {
+            Call::Notify => return pool.job.notify_one(),
+            Call::Nothing => return,
+            Call::Start => {}
         }
         // The thread waits for the lock that we hold, so it finds itself counted.
         let scheduler = self.arc();
@@ -149,12 +141,12 @@ impl Scheduler {
         match thread::Builder::new().name(name).spawn(move || scheduler.blocking_thread()) {
             Ok(handle) => {
                 state.started += 1;
-                state.threads += 1;
+                state.hands.started();
                 state.handles.retain(|handle| !handle.is_finished());
                 state.handles.push(handle);
             }
             // Another thread takes the job in its turn.
-            Err(_) if state.threads > 0 => {}
+            Err(_) if state.hands.threads > 0 => {}
             Err(error) => {
                 let job = state.jobs.pop_back();
                 drop(state);
@@ -178,7 +170,7 @@ impl Scheduler {
             let go_on;
             (state, go_on) = wait_for_job(pool, state);
             if !go_on {
-                state.threads -= 1;
+                state.hands.give_up();
                 return;
             }
         }
@@ -195,17 +187,13 @@ impl Scheduler {
 /// Waits until there may be a job. False: none came for so long that the thread should end.
 fn wait_for_job<'a>(pool: &'a Pool, mut state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
     let until = Instant::now() + KEPT;
-    state.idle += 1;
+    state.hands.wait();
     loop {
-        if state.called > 0 {
-            // Meant for this thread or another that waits: it is all the same. `idle` was taken down by the
-            // caller.
-            state.called -= 1;
+        if state.hands.answer() {
             return (state, true);
         }
         let left = until.saturating_duration_since(Instant::now());
         if state.closed || left.is_zero() {
-            state.idle -= 1;
             return (state, false);
         }
         state = pool.job.wait_timeout(state, left);

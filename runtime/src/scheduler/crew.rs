@@ -5,6 +5,8 @@
 //! ends. Called by `Runtime` at its start, by `monitor` when a core was taken away, by `guest` for a core of
 //! its own, and by `shutdown`.
 #![forbid(unsafe_code)]
+// Cores go from hand to hand, and are some cache lines long.
+#![allow(clippy::vec_box)]
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -21,13 +21,12 @@ use std::panic::{Location, resume_unwind};
 use std::pin::pin;
 use std::ptr;
 
+use super::arrival::Arrival;
 use super::core::{Core, Role};
 use super::shared::{Scheduler, next_id};
 use super::worker::{Lost, Worker};
 use crate::context;
 use crate::shim::Arc;
-use crate::shim::Ordering::{Acquire, Relaxed, Release};
-use crate::shim::task::AtomicBool;
 use crate::task::{Birth, PanicHook, Root, RootPolled, Runnable, Schedule};
 use crate::util::parker::Unpark;
 use crate::util::wake::{drop_payload, guarded};
@@ -41,7 +40,7 @@ const ROOT_POLLS_MAX: u32 = 16;
 struct RootSchedule {
     worker: Arc<Worker>,
     /// The `Runnable` is with the owner: it may poll.
-    arrived: AtomicBool,
+    arrived: Arrival,
     panic_hook: PanicHook,
 }
 
@@ -52,15 +51,10 @@ unsafe impl Schedule for RootSchedule {
         if context::with_worker(|worker| {
             worker.is_some_and(|worker| ptr::eq(worker, &raw const *self.worker))
         }) {
-            self.arrived.store(true, Relaxed);
+            self.arrived.give_here();
             return;
         }
-        // After the store the root may end, and this with it.
-        let worker = self.worker.clone();
-        // Ordering: Release pairs with the Acquire in `has_arrived`: all uses of `self` are before the end of
-        // it.
-        self.arrived.store(true, Release);
-        worker.unpark();
+        self.arrived.give(&self.worker, Worker::unpark);
     }
 
     fn panic_hook(&self) -> PanicHook {
@@ -70,7 +64,7 @@ unsafe impl Schedule for RootSchedule {
 
 impl RootSchedule {
     fn has_arrived(&self) -> bool {
-        self.arrived.load(Acquire)
+        self.arrived.is_there()
     }
 }
 
@@ -141,7 +135,7 @@ impl<'a> Guest<'a> {
     fn new(worker: &'a Arc<Worker>, location: &'static Location<'static>) -> Guest<'a> {
         let schedule = RootSchedule {
             worker: worker.clone(),
-            arrived: AtomicBool::new(true),
+            arrived: Arrival::new(),
             panic_hook: worker.scheduler.config.panic_hook.clone(),
         };
         Guest { worker, schedule, location, held_up: Cell::new(false) }
@@ -166,7 +160,7 @@ impl<'a> Guest<'a> {
                 continue;
             }
             in_a_row += 1;
-            self.schedule.arrived.store(false, Relaxed);
+            self.schedule.arrived.clear();
             if core.is_none() && !scheduler.is_single_threaded() {
                 // It was lost to a root that took long, which is over.
                 core = self.retake();
@@ -180,7 +174,7 @@ impl<'a> Guest<'a> {
                 RootPolled::Again => {
                     // It woke itself: it yields to the others.
                     in_a_row = ROOT_POLLS_MAX;
-                    self.schedule.arrived.store(true, Relaxed);
+                    self.schedule.arrived.give_here();
                 }
                 RootPolled::Idle => {}
             }

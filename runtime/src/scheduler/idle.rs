@@ -31,7 +31,7 @@
 use crate::shim::Mutex;
 use crate::shim::Ordering::{Relaxed, SeqCst};
 use crate::shim::fence;
-use crate::shim::shared::AtomicU64;
+use crate::shim::shared::{AtomicBool, AtomicU64};
 use crate::util::pad::Padded;
 
 const AWAKE: u64 = 1 << 32;
@@ -43,6 +43,40 @@ fn awake(word: u64) -> u64 {
 
 fn searching(word: u64) -> u64 {
     word & (AWAKE - 1)
+}
+
+/// Whether the monitor sleeps, as it does while all cores do.
+///
+/// *That it does not sleep while a worker is awake*: it says that it sleeps, fence, looks whether all cores sleep; a worker
+/// that wakes is counted as awake, fence, looks whether the monitor sleeps. At least one sees the other.
+#[derive(Debug)]
+pub(crate) struct Doze(AtomicBool);
+
+impl Doze {
+    pub(crate) fn new() -> Doze {
+        Doze(AtomicBool::new(false))
+    }
+
+    /// The monitor is about to sleep. False: it must not.
+    pub(crate) fn begin(&self, idle: &Idle) -> bool {
+        self.0.store(true, Relaxed);
+        // Ordering: pairs with the fence in `must_rouse`.
+        fence(SeqCst);
+        idle.all_asleep()
+    }
+
+    /// The monitor is awake.
+    pub(crate) fn end(&self) {
+        self.0.store(false, Relaxed);
+    }
+
+    /// A worker is awake, and counted. True: the caller must wake the monitor.
+    #[inline]
+    pub(crate) fn must_rouse(&self) -> bool {
+        // Ordering: pairs with the fence in `begin`.
+        fence(SeqCst);
+        self.0.load(Relaxed) && self.0.swap(false, Relaxed)
+    }
 }
 
 #[derive(Debug)]

@@ -91,13 +91,8 @@ impl<C> Lease<C> {
         }
         // SAFETY: as in `take`. The pointer is used while `inside` is set, which the guard's drop ends.
         let core = self.place.with_mut(|place| unsafe { (*place).as_deref_mut().map(|core| &raw mut *core) });
-        match core {
-            Some(core) => Some(Entered { lease: self, core }),
-            None => {
-                self.inside.store(false, Release);
-                None
-            }
-        }
+        // Without a core `inside` stays set, as after `new`.
+        core.map(|core| Entered { lease: self, core })
     }
 
     /// Whether user code runs on the owner's thread, with its core here or lost; a guess, for the monitor.
@@ -143,6 +138,10 @@ impl<C> Lease<C> {
     /// thread.
     pub(crate) fn revoke(&self) -> Option<Box<C>> {
         let _revoking = self.revoking.lock();
+        if self.revoked.load(Relaxed) {
+            // It was taken before, and the owner does not know yet. It must learn it under the mutex: the flag stays.
+            return None;
+        }
         // Ordering: Relaxed: the fence orders it before the load below; see the top of the file.
         self.revoked.store(true, Relaxed);
         heavy_fence();
@@ -153,10 +152,10 @@ impl<C> Lease<C> {
         }
         // SAFETY: the owner is not inside, and cannot go in: it would see `revoked`, and then wait for the
         // mutex.
+        // From here on the owner finds `revoked`, until it has learned of its loss: only the mutex shows it that the place is
+        // empty. There was a core: an owner that is outside without one is one that does not know it yet.
         let core = self.place.with_mut(|place| unsafe { (*place).take() });
-        if core.is_none() {
-            self.revoked.store(false, Relaxed);
-        }
+        debug_assert!(core.is_some());
         core
     }
 }

@@ -5,6 +5,8 @@
 //! `worker`; which threads there are is kept by `crew`, and the `monitor` takes cores from threads that are
 //! stuck. `queue`, `injector`, `idle` and `lease` are the pure parts, each with its argument and its model.
 
+pub(crate) mod arrival;
+pub(crate) mod hands;
 pub(crate) mod idle;
 pub(crate) mod injector;
 pub(crate) mod lease;

@@ -6,22 +6,19 @@
 //! to another thread. That costs a worker two plain stores a poll. Go's `sysmon` does the same (`retake`);
 //! here it never reads a clock for each poll either. Called by `Builder::build` (start), by `worker` when it
 //! wakes (`rouse`), by `shutdown` (stop).
-//!
-//! *That it does not sleep while a worker is awake*: it says that it sleeps, fence, looks whether all workers
-//! sleep; a worker that wakes counts itself as awake, fence, looks whether the monitor sleeps. At least one
-//! sees the other.
 #![forbid(unsafe_code)]
 
 use std::io;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
+use super::idle::Doze;
 use super::shared::{Scheduler, SlowPoll};
 use super::worker::Worker;
 use crate::shim::Ordering::{Relaxed, SeqCst};
 use crate::shim::shared::AtomicBool;
 use crate::shim::thread::{self, JoinHandle};
-use crate::shim::{Arc, Mutex, fence};
+use crate::shim::{Arc, Mutex};
 use crate::util::parker::Parker;
 use crate::util::wake::guarded;
 
@@ -34,7 +31,7 @@ const QUIET_TICKS: u32 = 25;
 
 #[derive(Debug)]
 pub(crate) struct Monitor {
-    asleep: AtomicBool,
+    doze: Doze,
     stop: AtomicBool,
     thread: Mutex<Option<(Arc<Parker>, JoinHandle<()>)>>,
 }
@@ -52,7 +49,7 @@ pub(crate) struct Watch {
 
 impl Monitor {
     pub(super) fn new() -> Monitor {
-        Monitor { asleep: AtomicBool::new(false), stop: AtomicBool::new(false), thread: Mutex::new(None) }
+        Monitor { doze: Doze::new(), stop: AtomicBool::new(false), thread: Mutex::new(None) }
     }
 
     /// Starts the thread.
@@ -82,9 +79,7 @@ impl Monitor {
     /// A worker is awake: so must the monitor be.
     #[inline]
     pub(super) fn rouse(&self) {
-        // Ordering: the SeqCst fence pairs with the one in `sleep`; see the top of the file.
-        fence(SeqCst);
-        if self.asleep.load(Relaxed) && self.asleep.swap(false, Relaxed) {
+        if self.doze.must_rouse() {
             self.unpark();
         }
     }
@@ -130,13 +125,10 @@ impl Monitor {
     }
 
     fn sleep(&self, scheduler: &Scheduler, parker: &Parker) {
-        self.asleep.store(true, Relaxed);
-        // Ordering: pairs with the fence in `rouse`.
-        fence(SeqCst);
-        if scheduler.idle.all_asleep() && !self.stop.load(SeqCst) {
+        if self.doze.begin(&scheduler.idle) && !self.stop.load(SeqCst) {
             parker.park(None);
         }
-        self.asleep.store(false, Relaxed);
+        self.doze.end();
     }
 }
 

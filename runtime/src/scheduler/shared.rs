@@ -150,6 +150,7 @@ unsafe impl Schedule for Scheduler {
 
 impl Scheduler {
     /// The scheduler and the cores of its workers and guests, which nobody attends yet.
+    #[allow(clippy::vec_box)]
     pub(crate) fn new(config: Config, driver: Driver) -> (Arc<Scheduler>, Vec<Box<Core>>) {
         let guests = if config.workers == 0 { 1 } else { GUESTS };
         let total = config.workers + guests;

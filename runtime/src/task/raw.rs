@@ -252,16 +252,16 @@ where
 
 type Payload = Box<dyn Any + Send>;
 
+/// Pending, or what the poll came to, with what the drop's panic carried.
+type Polled<T> = Option<(Result<T, Payload>, Option<Payload>)>;
+
 /// Polls the future, and drops it unless it is pending (`None`). With the result comes what the drop's panic
 /// carried.
 ///
 /// # Safety
 /// The stage is ours and holds the future; it is empty afterwards unless the answer is `None`.
 #[inline]
-unsafe fn poll_future<F: Future, S>(
-    cell: &Cell<F, S>,
-    cx: &mut Context<'_>,
-) -> Option<(Result<F::Output, Payload>, Option<Payload>)> {
+unsafe fn poll_future<F: Future, S>(cell: &Cell<F, S>, cx: &mut Context<'_>) -> Polled<F::Output> {
     let polled = catch_unwind(AssertUnwindSafe(|| {
         cell.stage.with_mut(|stage| {
             // SAFETY: the stage is ours. The future does not move: it was written to the heap, and is dropped

@@ -114,3 +114,6 @@ fn park_timeout(timeout: Duration) {
 fn park_timeout(_: Duration) {
     unreachable!("models park without a timeout");
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,7 @@ fn a_root_that_only_yields_starves_nobody() {
             let done = Arc::new(AtomicBool::new(false));
             let seen = done.clone();
             runtime.block_on(async move {
-                let _task = crate::spawn(async move { seen.store(true, SeqCst) });
+                drop(crate::spawn(async move { seen.store(true, SeqCst) }));
                 while !done.load(SeqCst) {
                     yield_now().await;
                 }
@@ -206,14 +206,122 @@ fn a_task_woken_by_the_last_poll_of_a_root_is_run() {
         for runtime in [single(), runtime(2)] {
             let polls = Arc::new(AtomicUsize::new(0));
             let counted = polls.clone();
-            let task = runtime.block_on(async move {
-                crate::spawn(poll_fn(move |_| {
+            let (task,) = runtime.block_on(async move {
+                let task = crate::spawn(poll_fn(move |_| {
                     counted.fetch_add(1, SeqCst);
                     Poll::Ready(())
-                }))
+                }));
+                (task,)
             });
             runtime.block_on(task).unwrap();
             assert_eq!(polls.load(SeqCst), 1);
         }
+    });
+}
+
+/// Spawns, aborts and wakes others when it is dropped.
+struct BusyDrop {
+    handle: crate::Handle,
+    others: Arc<std::sync::Mutex<Vec<crate::AbortHandle>>>,
+    drops: Arc<AtomicUsize>,
+}
+
+impl Drop for BusyDrop {
+    fn drop(&mut self) {
+        self.drops.fetch_add(1, SeqCst);
+        let refused = self.handle.spawn(std::future::pending::<()>());
+        assert!(refused.is_finished(), "a runtime that ends takes nothing in");
+        let others = self.others.lock().unwrap().clone();
+        others.iter().for_each(crate::AbortHandle::abort);
+    }
+}
+
+#[test]
+fn shutdown_drops_each_task_once_whatever_their_drops_do() {
+    for runtime in [single(), runtime(1), runtime(2)] {
+        must_end(move || {
+            const TASKS: usize = 50;
+            let (others, drops) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
+            let handles: Vec<_> = (0..TASKS)
+                .map(|_| {
+                    let (handle, others) = (runtime.handle().clone(), Arc::clone(&others));
+                    let busy = BusyDrop { handle, others, drops: drops.clone() };
+                    runtime.spawn(async move {
+                        let _busy = busy;
+                        std::future::pending::<()>().await;
+                    })
+                })
+                .collect();
+            others.lock().unwrap().extend(handles.iter().map(crate::JoinHandle::abort_handle));
+            let report = runtime.shutdown(LIMIT);
+            assert_eq!((report.cancelled, report.abandoned.len()), (TASKS, 0));
+            assert_eq!(drops.load(SeqCst), TASKS);
+            assert!(handles.into_iter().all(|handle| handle.join_blocking().unwrap_err().is_cancelled()));
+        });
+    }
+}
+
+#[test]
+fn a_runtime_dropped_inside_itself_ends_by_and_by() {
+    for in_root in [true, false] {
+        for runtime in [single(), runtime(1)] {
+            if !in_root && runtime.handle().0.is_single_threaded() {
+                continue;
+            }
+            must_end(move || {
+                let scheduler = Arc::downgrade(&runtime.handle().0);
+                let handle = runtime.handle().clone();
+                let pending = runtime.spawn(std::future::pending::<()>());
+                if in_root {
+                    handle.block_on(async move { drop(runtime) });
+                } else {
+                    handle.spawn(async move { drop(runtime) }).join_blocking().unwrap();
+                }
+                drop(handle);
+                assert!(pending.join_blocking().unwrap_err().is_cancelled());
+                while scheduler.strong_count() > 0 {
+                    std::thread::yield_now();
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn a_task_that_wakes_another_and_then_blocks_does_not_hold_it_back() {
+    must_end(|| {
+        let runtime = runtime(1);
+        let (tell, told) = mpsc::channel();
+        let blocks = runtime.spawn(async move {
+            // Into the slot, which thieves do not see.
+            drop(crate::spawn(async move { tell.send(()).unwrap() }));
+            told.recv_timeout(LIMIT).is_ok()
+        });
+        assert!(blocks.join_blocking().unwrap(), "what it spawned was not run by a substitute");
+        // And the thread that came back finds its place again.
+        assert_eq!(runtime.spawn(async { 9 }).join_blocking().unwrap(), 9);
+        assert_eq!(runtime.shutdown(LIMIT).abandoned.len(), 0);
+    });
+}
+
+#[test]
+fn more_tasks_block_than_there_may_be_substitutes() {
+    must_end(|| {
+        let runtime = runtime(1);
+        let gates: Vec<_> = (0..8)
+            .map(|_| {
+                let (open, gate) = mpsc::channel::<()>();
+                drop(runtime.spawn(async move { gate.recv() }));
+                open
+            })
+            .collect();
+        while runtime.handle().0.crew.threads() < 4 {
+            std::thread::yield_now();
+        }
+        // The core is homeless for as long as all are stuck; then the first that comes back takes it.
+        drop(gates);
+        assert_eq!(runtime.spawn(async { 9 }).join_blocking().unwrap(), 9);
+        wait_for_sleep(&runtime);
+        assert_eq!(runtime.shutdown(LIMIT).abandoned.len(), 0);
     });
 }

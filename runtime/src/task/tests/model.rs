@@ -1,4 +1,6 @@
 //! Models of the state word, on real tasks: what wakes, aborts, joins and drops can do to each other.
+// That a waker is woken by value, and another by reference, is what these are about.
+#![allow(clippy::waker_clone_wake)]
 
 use std::future::{pending, poll_fn};
 use std::task::{Poll, Waker};

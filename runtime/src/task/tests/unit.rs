@@ -1,4 +1,6 @@
 //! Tests of a task, state by state: polls, schedules and drops are counted after every step.
+// That a waker is woken by value, and another by reference, is what these are about.
+#![allow(clippy::waker_clone_wake)]
 
 use std::any::Any;
 use std::cell::Cell;
@@ -103,7 +105,7 @@ impl Case {
         let (bench, ledger, waker) = (Bench::new(), Ledger::default(), Rc::default());
         let plan = Plan {
             ledger: ledger.clone(),
-            acts: acts.to_vec().into_iter(),
+            acts: Vec::from(acts).into_iter(),
             waker: Rc::clone(&waker),
             drop_panics,
             output_panics,
@@ -466,7 +468,7 @@ fn a_root_answers_all_wakes_in_one_poll_after_an_abort_too() {
     let mut list = crate::task::TaskList::new();
     assert!(list.push(&runnable));
     let task = list.tasks().remove(0);
-    std::mem::forget(runnable.into_raw());
+    let _ = runnable.into_raw();
     let mut waker = None;
     let pend = |waker: &mut Option<Waker>| {
         matches!(
@@ -481,10 +483,10 @@ fn a_root_answers_all_wakes_in_one_poll_after_an_abort_too() {
     task.abort();
     (0..5).for_each(|_| waker.as_ref().unwrap().wake_by_ref());
     assert_eq!((bench.schedules(), bench.queued()), (1, 1));
-    let _ = bench.pop().map(|runnable| std::mem::forget(runnable.into_raw()));
+    let _ = bench.pop().map(Runnable::into_raw);
     assert!(pend(&mut waker), "one poll answers them all");
     waker.as_ref().unwrap().wake_by_ref();
-    let _ = bench.pop().map(|runnable| std::mem::forget(runnable.into_raw()));
+    let _ = bench.pop().map(Runnable::into_raw);
     assert!(matches!(root.poll(|_| Poll::Ready(8)), RootPolled::Done(Ok(8))));
     let done = root.complete();
     list.remove(&done);
