@@ -125,7 +125,11 @@ const THREAD_LOCAL_FILES: &[&str] = &[
 ];
 
 /// Functions that may be longer than 70 lines: `(file, function)`, with the reason.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[];
+const LONG_FUNCTIONS: &[(&str, &str)] = &[
+    // One arm for each operation, beside what the model does for it: cut in two, neither half could be read alone.
+    ("channels/src/ring/tests.rs", "does_what_a_deque_with_a_bound_does"),
+    ("runtime/src/driver/wheel/tests.rs", "run"),
+];
 
 /// Files that may be longer than 600 lines, with the reason.
 const LONG_FILES: &[&str] = &[];

@@ -200,7 +200,7 @@ impl<T> Ring<T> {
             // The last of the places we want is `last`. Consumers claim places in order, so if that one was
             // left, then all before it are at least claimed.
             let last = self.advance(position, places - 1);
-            // Ordering: Acquire pairs with the stamp written in `vacate`: the value was moved out before we
+            // Ordering: Acquire pairs with the stamp written by `read`: the value was moved out before we
             // move ours in.
             let is_free = self.slot(last).stamp.load(Acquire) == last
                 && (filled == 0 || last == position || self.slot(position).stamp.load(Acquire) == position);

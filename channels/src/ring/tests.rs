@@ -1,3 +1,4 @@
+//! Tests and models of the ring.
 #![forbid(unsafe_code)]
 
 use super::*;

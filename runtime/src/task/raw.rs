@@ -108,8 +108,8 @@ struct Vtable {
 #[derive(Debug)]
 pub(crate) struct Runnable(NonNull<Header>);
 
-// SAFETY: a task made by `new` has a `Send` future, or (see `new_local`) a scheduler that runs it on one
-// thread only.
+// SAFETY: a task made by `new` has a `Send` future, or a scheduler that runs it on one thread only; its caller vouched
+// for that.
 unsafe impl Send for Runnable {}
 
 /// What became of a run.

@@ -1,3 +1,4 @@
+//! Tests and models of the broadcast channel.
 #![forbid(unsafe_code)]
 
 use std::pin::pin;

@@ -1,3 +1,4 @@
+//! Tests and models of the oneshot channel.
 #![forbid(unsafe_code)]
 
 use super::*;
