@@ -34,8 +34,8 @@ pub(crate) enum Tell {
     Nobody,
     /// Wake one if none searches and not all are awake.
     One,
-    /// The same, and the task is not in the caller's own queue.
-    OneOfInjected,
+    /// The same, and with the fence: the caller may never come back to its queue.
+    OneForSure,
 }
 
 /// Whose work a core does.
@@ -140,24 +140,40 @@ impl Core {
         }
     }
 
-    /// What the root wakes is run here next, unless the root blocks its thread; so others are told, until it
-    /// has shown that it does not. And where a task has held up its root already, it goes to them for good.
+    /// What the root wakes or spawns lies where others can steal it, for the root may block its thread; and
+    /// they are told, until it has shown that it does not.
     fn push_by_root(&mut self, runnable: Runnable, injector: &Injector<Runnable>) -> Tell {
-        if self.role == Role::ShyGuest {
-            injector.push(runnable);
-            return Tell::OneOfInjected;
-        }
         self.push_back(runnable, injector);
-        let trusted = self.root_trust >= ROOT_TRUST_MIN && self.queue.len() == 1;
-        if trusted { Tell::Nobody } else { Tell::One }
+        if self.is_root_trusted() && self.queue.len() == 1 { Tell::Nobody } else { Tell::OneForSure }
+    }
+
+    /// The root's poll is over. What a guest may not run itself goes to the workers: all of it, until the
+    /// root has come back by itself a few times, and for good once a task has held it up. True: the caller
+    /// must tell them.
+    pub(super) fn end_root_poll(&mut self, injector: &Injector<Runnable>) -> bool {
+        self.in_root = false;
+        let keeps = match self.role {
+            Role::Worker => true,
+            Role::Guest => self.is_root_trusted(),
+            Role::ShyGuest => false,
+        };
+        self.root_trust = self.root_trust.saturating_add(1);
+        if keeps || self.queue.is_empty() {
+            return false;
+        }
+        injector.push_batch(self.drain());
+        true
+    }
+
+    fn is_root_trusted(&self) -> bool {
+        self.root_trust >= ROOT_TRUST_MIN
     }
 
     /// Takes in a task that was spawned on this thread.
     #[inline]
     pub(crate) fn push_spawned(&mut self, runnable: Runnable, injector: &Injector<Runnable>) -> Tell {
         if self.in_root {
-            injector.push(runnable);
-            return Tell::OneOfInjected;
+            return self.push_by_root(runnable, injector);
         }
         self.push_back(runnable, injector);
         // A single task is left to this thread, which runs it right after the poll under way.

@@ -6,10 +6,11 @@
 //! woken, it is polled before any task. Other workers steal from a guest's queue at once, for a root may
 //! block its thread; see `Core::push_woken`.
 //!
-//! A guest helps with nothing else: it runs what its root woke, and what comes of that, so that it comes back
-//! to its root soon. It takes no injected task, steals none and does not wait in the reactor; what its root
-//! spawns goes to the workers. So the only tasks that can hold up a root by blocking are those it woke. Once
-//! one does, the monitor takes the core away, and from then on this guest runs its root only.
+//! A guest helps with nothing else: it runs what its root woke or spawned, and what comes of that, so that it
+//! comes back to its root soon. It takes no injected task, steals none and does not wait in the reactor. And
+//! it runs even that only once the root has come back by itself a few times; before, it goes to the workers
+//! when the root's poll ends. So the only tasks that can hold up a root by blocking are its own. Once one
+//! does, the monitor takes the core away, and from then on this guest runs its root only.
 //!
 //! Inside a worker, the worker's core goes to another thread first, and the caller only waits. In the
 //! single-threaded flavour there is no other, and elsewhere they may all be waiting like this one: then the
@@ -22,7 +23,7 @@ use std::pin::pin;
 use std::ptr;
 
 use super::arrival::Arrival;
-use super::core::{Core, Role};
+use super::core::{Core, Role, Tell};
 use super::shared::{Scheduler, next_id};
 use super::worker::{Lost, Worker};
 use crate::context;
@@ -212,9 +213,9 @@ impl<'a> Guest<'a> {
         let result = f();
         // Also if there was none before: a `block_on` inside may have got one, and left it here.
         let mut core = self.worker.lease.take();
-        if let Some(core) = &mut core {
-            core.in_root = false;
-            core.root_trust = core.root_trust.saturating_add(1);
+        let scheduler = &self.worker.scheduler;
+        if core.as_mut().is_some_and(|core| core.end_root_poll(&scheduler.injector)) {
+            scheduler.tell(Tell::OneForSure);
         }
         (result, core)
     }

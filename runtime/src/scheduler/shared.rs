@@ -291,7 +291,7 @@ impl Scheduler {
         let sleeper = match tell {
             Tell::Nobody => return,
             Tell::One => self.idle.notify_local(),
-            Tell::OneOfInjected => self.idle.notify(),
+            Tell::OneForSure => self.idle.notify(),
         };
         if let Some(core) = sleeper {
             self.unpark(core);
