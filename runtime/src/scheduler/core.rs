@@ -22,7 +22,7 @@ const LOOK_INTERVAL_MAX: u32 = 61;
 const LOOK_EVERY: Duration = Duration::from_micros(150);
 /// How often a root of `block_on` must have come back by itself before what it wakes is left to its own
 /// thread.
-const ROOT_TRUST_MIN: u32 = 16;
+const ROOT_TRUST_MIN: u32 = 3;
 /// How many ids a core takes at a time.
 pub(super) const ID_BLOCK: u64 = 256;
 
@@ -144,7 +144,11 @@ impl Core {
     /// they are told, until it has shown that it does not.
     fn push_by_root(&mut self, runnable: Runnable, injector: &Injector<Runnable>) -> Tell {
         self.push_back(runnable, injector);
-        if self.is_root_trusted() && self.queue.len() == 1 { Tell::Nobody } else { Tell::OneForSure }
+        match self.queue.len() {
+            1 if self.is_root_trusted() => Tell::Nobody,
+            1 => Tell::OneForSure,
+            _ => Tell::One,
+        }
     }
 
     /// The root's poll is over. What a guest may not run itself goes to the workers: all of it, until the

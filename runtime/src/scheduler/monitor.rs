@@ -22,12 +22,13 @@ use crate::shim::{Arc, Mutex};
 use crate::util::parker::Parker;
 use crate::util::wake::guarded;
 
-/// Between two looks. A stuck worker loses its core after one to two of these: within the 20 ms that are
-/// promised, with room for a substitute to start; and so rarely that the looking cannot be seen in a
-/// runtime's use of the processor.
+/// Between two looks, when the first found a worker in a poll; and when it did not. A stuck worker loses its core
+/// after one tick of either kind and one of the first: within the 20 ms that are promised, with room for a substitute
+/// to start.
 const TICK: Duration = Duration::from_millis(4);
+const QUIET_TICK: Duration = Duration::from_millis(10);
 /// Ticks with all workers asleep before the monitor sleeps too: waking it costs more than a few idle ticks.
-const QUIET_TICKS: u32 = 25;
+const QUIET_TICKS: u32 = 10;
 
 #[derive(Debug)]
 pub(crate) struct Monitor {
@@ -108,6 +109,7 @@ impl Monitor {
             None => TICK,
         };
         let mut quiet = 0;
+        let mut busy = true;
         while !self.stop.load(SeqCst) {
             if scheduler.idle.all_asleep() {
                 quiet += 1;
@@ -118,9 +120,9 @@ impl Monitor {
                 self.sleep(scheduler, parker);
                 quiet = 0;
             } else {
-                parker.park(Some(tick));
+                parker.park(Some(if busy { tick } else { QUIET_TICK.max(tick) }));
             }
-            look(scheduler);
+            busy = look(scheduler);
         }
     }
 
@@ -132,11 +134,13 @@ impl Monitor {
     }
 }
 
-/// One look at all workers.
-fn look(scheduler: &Arc<Scheduler>) {
+/// One look at all workers. Whether any of them was in a poll.
+fn look(scheduler: &Arc<Scheduler>) -> bool {
     let now = Instant::now();
     let mut stuck = Vec::new();
+    let mut busy = false;
     for worker in &scheduler.crew.lock().attached {
+        busy |= worker.lease.is_out();
         if let Some(since) = in_same_poll(worker, now) {
             stuck.push((worker.clone(), since));
         }
@@ -153,6 +157,7 @@ fn look(scheduler: &Arc<Scheduler>) {
         }
     }
     scheduler.crew.retry(scheduler);
+    busy
 }
 
 impl Worker {
