@@ -78,18 +78,7 @@ impl Pool {
 
     /// Waits for the threads to end. What is left at the deadline is left to itself.
     pub(super) fn join(&self, deadline: Option<Instant>) {
-        let handles = std::mem::take(&mut self.state.lock().handles);
-        for handle in handles {
-            if handle.thread().id() == thread::current().id() {
-                continue;
-            }
-            while !handle.is_finished() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-                thread::park_timeout(Duration::from_micros(200));
-            }
-            if handle.is_finished() {
-                let _ = handle.join();
-            }
-        }
+        super::crew::join_all(std::mem::take(&mut self.state.lock().handles), deadline);
     }
 }
 

@@ -245,14 +245,30 @@ impl Crew {
         }
     }
 
-    /// The threads that have ended are joined: what they leave to be dropped is gone.
-    pub(super) fn join_ended(&self) {
-        let threads = std::mem::take(&mut self.state.lock().threads);
-        for thread in threads {
-            // One that is stuck in a task, or is this very thread, is left to itself.
-            if thread.is_finished() {
-                let _ = thread.join();
-            }
+    /// Whether the calling thread is one of the crew's.
+    pub(super) fn is_own_thread(&self) -> bool {
+        let here = thread::current().id();
+        self.state.lock().threads.iter().any(|thread| thread.thread().id() == here)
+    }
+
+    /// Joins the threads that have ended, or are about to: what they leave to be dropped is gone. One that is stuck in a
+    /// task is left to itself, and so is the calling one.
+    pub(super) fn join(&self, deadline: Option<Instant>) {
+        join_all(std::mem::take(&mut self.state.lock().threads), deadline);
+    }
+}
+
+/// Waits for `threads` to end, but for the calling one. What is left at the deadline is left to itself.
+pub(super) fn join_all(threads: Vec<JoinHandle<()>>, deadline: Option<Instant>) {
+    for thread in threads {
+        if thread.thread().id() == thread::current().id() {
+            continue;
+        }
+        while !thread.is_finished() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            thread::park_timeout(Duration::from_micros(200));
+        }
+        if thread.is_finished() {
+            let _ = thread.join();
         }
     }
 }

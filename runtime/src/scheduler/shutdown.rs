@@ -93,9 +93,9 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
     scheduler.monitor.stop();
     scheduler.crew.stop();
     scheduler.unpark_all();
-    let here = usize::from(is_on_own_thread(scheduler));
+    let here = usize::from(scheduler.crew.is_own_thread());
     scheduler.crew.wait_until(deadline, |state| state.live() <= here);
-    scheduler.crew.join_ended();
+    scheduler.crew.join(deadline);
     scheduler.blocking.join(deadline);
     forget_timers(scheduler);
     let mut wakers = Vec::new();
@@ -138,12 +138,20 @@ fn drive(scheduler: &Arc<Scheduler>, deadline: Option<Instant>) {
     }
     let worker = Worker::new(scheduler.clone());
     let _here = context::enter_worker(&worker);
-    let cores = scheduler.crew.lock().take_cores();
-    let mut cores = cores.into_iter();
-    let Some(mut core) = cores.next() else { return };
+    let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    let mut core = loop {
+        if let Some(core) = scheduler.crew.lock().take_cores().pop() {
+            break core;
+        }
+        if is_over() || scheduler.live_tasks() == 0 {
+            return;
+        }
+        // A `block_on` has it, and works on what was aborted; or it ends first, and leaves that to us.
+        worker.parker.park(Some(Duration::from_millis(1)));
+    };
     scheduler.adopt(&core);
     scheduler.attend(&core, &worker);
-    while scheduler.live_tasks() > 0 && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+    while scheduler.live_tasks() > 0 && !is_over() {
         core = match worker.find(core) {
             Ok((mut core, Some(runnable))) => {
                 worker.found(&mut core);

@@ -1,9 +1,11 @@
 //! Tests of the whole scheduler, each of something that once went wrong. The limits on waiting are there to
 //! end a test that fails; none of them is reached by one that holds.
 
+use crate::shim::Ordering::SeqCst;
+use crate::shim::shared::{AtomicBool, AtomicUsize};
+use crate::shim::thread;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -25,14 +27,14 @@ fn single() -> Runtime {
 /// Runs `f` on a thread of its own, and fails when it does not come back.
 fn must_end<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, wait) = mpsc::channel();
-    std::thread::spawn(move || done.send(f()));
+    thread::spawn(move || done.send(f()));
     wait.recv_timeout(LIMIT).expect("panicked, or hangs")
 }
 
 /// All workers sleep, as far as can be seen.
 fn wait_for_sleep(runtime: &Runtime) {
     while !runtime.handle().0.idle.all_asleep() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
@@ -76,7 +78,7 @@ fn a_root_that_only_yields_leaves_injected_tasks_and_timers_their_turn() {
         must_end(move || {
             let handle = runtime.handle().clone();
             runtime.block_on(async move {
-                let task = std::thread::spawn(move || {
+                let task = thread::spawn(move || {
                     handle.spawn(async { crate::time::sleep(Duration::from_micros(1)).await })
                 });
                 let task = task.join().unwrap();
@@ -96,7 +98,7 @@ fn a_push_from_outside_is_run_though_roots_block_their_threads() {
         let handle = runtime.handle().clone();
         runtime.block_on(async move {
             let (tell, told) = mpsc::channel();
-            std::thread::spawn(move || drop(handle.spawn(async move { tell.send(()).unwrap() })));
+            thread::spawn(move || drop(handle.spawn(async move { tell.send(()).unwrap() })));
             told.recv_timeout(LIMIT).expect("the task was not run");
         });
     });
@@ -183,7 +185,7 @@ fn two_callers_of_a_single_threaded_runtime_hand_the_core_to_and_fro() {
         let callers: Vec<_> = (0..3)
             .map(|_| {
                 let runtime = runtime.clone();
-                std::thread::spawn(move || {
+                thread::spawn(move || {
                     for _ in 0..100 {
                         let one = runtime.block_on(async {
                             // Inside, the core may come to the inner call, and must not stay with the outer
@@ -280,7 +282,7 @@ fn a_runtime_dropped_inside_itself_ends_by_and_by() {
                 drop(handle);
                 assert!(pending.join_blocking().unwrap_err().is_cancelled());
                 while scheduler.strong_count() > 0 {
-                    std::thread::yield_now();
+                    thread::yield_now();
                 }
             });
         }
@@ -316,7 +318,7 @@ fn more_tasks_block_than_there_may_be_substitutes() {
             })
             .collect();
         while runtime.handle().0.crew.threads() < 4 {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         // The core is homeless for as long as all are stuck; then the first that comes back takes it.
         drop(gates);

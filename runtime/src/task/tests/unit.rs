@@ -2,6 +2,7 @@
 // That a waker is woken by value, and another by reference, is what these are about.
 #![allow(clippy::waker_clone_wake)]
 
+use crate::shim::thread;
 use std::any::Any;
 use std::cell::Cell;
 use std::future::{pending, poll_fn, ready};
@@ -9,7 +10,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{RawWaker, RawWakerVTable};
-use std::thread;
 
 use super::*;
 use crate::task::raw::{Root, RootPolled, allocated};
