@@ -237,10 +237,16 @@ fn a_pair_that_wakes_each_other_does_not_starve_a_third() {
         let counts = count.clone();
         let victim = runtime.spawn(async move {
             let mut steps = Vec::new();
-            for _ in 0..200 {
-                let before = counts.load(SeqCst);
+            let rescues = || filch::Handle::current().metrics().rescues;
+            // Neither starves the other.
+            while steps.iter().filter(|step| **step > 0).count() < 100 {
+                let (before, rescued) = (counts.load(SeqCst), rescues());
                 filch::yield_now().await;
-                steps.push(counts.load(SeqCst) - before);
+                let step = counts.load(SeqCst) - before;
+                // A machine that takes the processor away in a poll makes it a stuck one, beside which the pair plays on.
+                if rescues() == rescued {
+                    steps.push(step);
+                }
             }
             steps
         });
@@ -251,7 +257,6 @@ fn a_pair_that_wakes_each_other_does_not_starve_a_third() {
             steps.iter().all(|step| *step <= 16),
             "polls of the pair between two of the third: {steps:?}"
         );
-        assert!(steps.iter().any(|step| *step > 0), "the pair did play: {steps:?}");
     });
 }
 
