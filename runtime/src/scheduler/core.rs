@@ -169,6 +169,11 @@ impl Core {
         true
     }
 
+    /// Whether thieves should leave a single task in the queue to this core.
+    pub(super) fn keeps_one(&self) -> bool {
+        self.role == Role::Guest && self.is_root_trusted()
+    }
+
     fn is_root_trusted(&self) -> bool {
         self.root_trust >= ROOT_TRUST_MIN
     }

@@ -15,7 +15,7 @@ use super::core::{Core, Role};
 use super::shared::Scheduler;
 use super::worker::{Left, Worker};
 use crate::context;
-use crate::shim::Ordering::SeqCst;
+use crate::shim::Ordering::{Relaxed, SeqCst};
 use crate::shim::thread::{self, JoinHandle};
 use crate::shim::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -384,6 +384,7 @@ impl Scheduler {
         let index = core.index;
         let remote = &self.cores[index];
         *remote.attendant.lock() = None;
+        remote.keeps_one.store(false, Relaxed);
         if std::mem::take(&mut core.searching) {
             let _ = self.idle.end_search();
         }

@@ -28,6 +28,7 @@ use super::shared::{Scheduler, next_id};
 use super::worker::{Lost, Worker};
 use crate::context;
 use crate::shim::Arc;
+use crate::shim::Ordering::Relaxed;
 use crate::task::{Birth, PanicHook, Root, RootPolled, Runnable, Schedule};
 use crate::util::parker::Unpark;
 use crate::util::wake::{drop_payload, guarded};
@@ -214,8 +215,12 @@ impl<'a> Guest<'a> {
         // Also if there was none before: a `block_on` inside may have got one, and left it here.
         let mut core = self.worker.lease.take();
         let scheduler = &self.worker.scheduler;
-        if core.as_mut().is_some_and(|core| core.end_root_poll(&scheduler.injector)) {
-            scheduler.tell(Tell::OneForSure);
+        if let Some(core) = &mut core {
+            if core.end_root_poll(&scheduler.injector) {
+                scheduler.tell(Tell::OneForSure);
+            }
+            let remote = &scheduler.cores[core.index];
+            remote.keeps_one.store(core.keeps_one(), Relaxed);
         }
         (result, core)
     }

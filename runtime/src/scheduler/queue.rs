@@ -143,11 +143,7 @@ impl<T: Item> LocalQueue<T> {
 }
 
 impl<T: Item> Stealer<T> {
-    /// Whether there is nothing to steal; a guess while the owner is at work.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
+    /// How many items there are; a guess while the owner is at work.
     pub(crate) fn len(&self) -> usize {
         // Ordering: Acquire on `head` first, so that `tail` is not older than it; both are only a guess. The
         // callers that must not miss an item (a worker about to park) have a fence before this.

@@ -28,6 +28,7 @@ use crate::context;
 use crate::driver::Driver;
 use crate::driver::timers::TimerShard;
 use crate::shim::Ordering::{Relaxed, SeqCst};
+use crate::shim::owner::AtomicBool as OwnersBool;
 use crate::shim::shared::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::shim::{Arc, Mutex};
 use crate::task::{self, Birth, Done, JoinHandle, PanicHook, Runnable, Schedule, Task, TaskList};
@@ -91,6 +92,16 @@ pub(crate) struct Remote {
     /// Nobody has the core, and its timers are served by whoever parks.
     pub(super) orphan: AtomicBool,
     pub(super) counts: Counts,
+    /// A guest whose root is trusted runs a single task itself: thieves leave that to it.
+    pub(super) keeps_one: OwnersBool,
+}
+
+impl Remote {
+    /// Whether there is something to steal.
+    pub(super) fn has_prey(&self) -> bool {
+        // Ordering: Relaxed: a hint. A root that was trusted and blocks all the same loses its core to the monitor.
+        self.stealer.len() > usize::from(self.keeps_one.load(Relaxed))
+    }
 }
 
 #[derive(Debug)]
@@ -168,6 +179,7 @@ impl Scheduler {
                 attendant: Mutex::new(None),
                 orphan: AtomicBool::new(false),
                 counts: Counts::default(),
+                keeps_one: OwnersBool::new(false),
             }));
         }
         let scheduler = Arc::new_cyclic(|me| Scheduler {
@@ -322,7 +334,7 @@ impl Scheduler {
 
     /// Whether there is work in any queue. After a fence; see `idle`.
     pub(super) fn has_work(&self) -> bool {
-        !self.injector.is_empty() || self.cores.iter().any(|core| !core.stealer.is_empty())
+        !self.injector.is_empty() || self.cores.iter().any(|core| core.has_prey())
     }
 
     pub(super) fn is_stopping(&self) -> bool {

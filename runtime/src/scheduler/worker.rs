@@ -138,7 +138,7 @@ impl Worker {
         let start = core.rng.below(cores.len() as u32) as usize;
         for i in 0..cores.len() {
             let victim = (start + i) % cores.len();
-            if victim == core.index || cores[victim].stealer.is_empty() {
+            if victim == core.index || !cores[victim].has_prey() {
                 continue;
             }
             if let Some(runnable) = cores[victim].stealer.steal_into(&mut core.queue) {
