@@ -441,3 +441,30 @@ fn a_root_that_is_running_when_the_runtime_ends_goes_on_to_its_end() {
         }
     });
 }
+
+#[test]
+fn a_runtime_dropped_in_a_root_of_its_own_ends_with_one_thread_too() {
+    watched(|| {
+        for runtime in [single()] {
+            let handle = runtime.handle().clone();
+            let waits = runtime.spawn(pending::<()>());
+            handle.block_on(async move { drop(runtime) });
+            assert!(waits.join_blocking().unwrap_err().is_cancelled());
+        }
+    });
+}
+
+#[test]
+fn block_on_of_a_handle_that_outlived_the_runtime_sleeps_or_panics_but_does_not_hang() {
+    watched(|| {
+        for runtime in [workers(1), single()] {
+            let handle = runtime.handle().clone();
+            let waits = runtime.spawn(pending::<()>());
+            drop(runtime);
+            assert!(waits.join_blocking().unwrap_err().is_cancelled());
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                handle.block_on(async { sleep(MS).await })
+            }));
+        }
+    });
+}
