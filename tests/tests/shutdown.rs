@@ -443,14 +443,19 @@ fn a_root_that_is_running_when_the_runtime_ends_goes_on_to_its_end() {
 }
 
 #[test]
-fn a_runtime_dropped_in_a_root_of_its_own_ends_with_one_thread_too() {
+fn a_runtime_of_one_thread_dropped_in_a_root_that_goes_on_ends_its_tasks() {
     watched(|| {
-        for runtime in [single()] {
-            let handle = runtime.handle().clone();
-            let waits = runtime.spawn(pending::<()>());
-            handle.block_on(async move { drop(runtime) });
-            assert!(waits.join_blocking().unwrap_err().is_cancelled());
-        }
+        let runtime = Builder::single_thread().name("rd").build().unwrap();
+        let handle = runtime.handle().clone();
+        let waits = runtime.spawn(pending::<()>());
+        let looks = handle.clone();
+        handle.block_on(async move {
+            drop(runtime);
+            // The thread that ends the runtime has asked the task to end, then looked for a core, which we have.
+            until(|| looks.tasks().iter().any(|task| task.state == filch::TaskState::Cancelled));
+            until(|| threads_named("rd-shutdown") == 0);
+        });
+        assert!(waits.join_blocking().unwrap_err().is_cancelled());
     });
 }
 
