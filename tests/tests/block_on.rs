@@ -322,3 +322,30 @@ fn tasks_that_one_root_left_waiting_go_on_in_the_next() {
         runtime.block_on(task).unwrap();
     });
 }
+
+#[test]
+fn local_tasks_go_on_while_a_nested_root_waits() {
+    watched(|| {
+        let count = single().block_on(async {
+            let count = Rc::new(Cell::new(0));
+            let (counts, stop) = (count.clone(), Rc::new(Cell::new(false)));
+            let stops = stop.clone();
+            let local = filch::spawn_local(async move {
+                while !stops.get() {
+                    counts.set(counts.get() + 1);
+                    filch::yield_now().await;
+                }
+            });
+            filch::yield_now().await;
+            let before = count.get();
+            let during = filch::block_on(async {
+                sleep(MS).await;
+                count.get() - before
+            });
+            stop.set(true);
+            local.await.unwrap();
+            during
+        });
+        assert!(count > 0, "they had no turn in all of the nested root's wait");
+    });
+}

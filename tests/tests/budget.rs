@@ -334,3 +334,20 @@ fn a_root_that_always_yields_leaves_workers_their_tasks() {
         }
     });
 }
+
+#[test]
+fn one_thread_keeps_the_order_of_more_tasks_than_its_queue_holds() {
+    watched(|| assert_eq!(order_of(2_000), (0..2_000).collect::<Vec<_>>()));
+}
+
+#[test]
+fn a_root_that_always_yields_lets_tasks_run_in_the_flavours_of_one_thread() {
+    watched(|| {
+        for runtime in [single(), filch::Builder::new().paused_clock(1).build().unwrap()] {
+            runtime.block_on(async {
+                let task = filch::spawn(async { sleep(Duration::from_millis(1)).await });
+                until_yielding(|| task.is_finished()).await;
+            });
+        }
+    });
+}

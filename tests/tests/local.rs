@@ -285,3 +285,22 @@ fn sets_inside_each_other_keep_their_tasks_apart() {
         outer.await.unwrap();
     });
 }
+
+#[test]
+fn many_local_tasks_leave_the_runtimes_tasks_their_turns() {
+    watched(|| {
+        single().block_on(async {
+            let stop = Rc::new(Cell::new(false));
+            for _ in 0..200 {
+                let stops = stop.clone();
+                drop(spawn_local(async move {
+                    while !stops.get() {
+                        filch::yield_now().await;
+                    }
+                }));
+            }
+            assert_eq!(filch::spawn(async { 3 }).await.unwrap(), 3);
+            stop.set(true);
+        });
+    });
+}

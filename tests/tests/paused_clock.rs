@@ -339,3 +339,16 @@ fn a_future_that_nobody_wakes_lets_the_clock_go_on() {
         });
     });
 }
+
+#[test]
+fn a_local_tasks_timer_fires_while_a_nested_root_waits() {
+    watched(|| {
+        paused(10).block_on(async {
+            let start = Instant::now();
+            let local = filch::spawn_local(async { sleep(MS).await });
+            filch::block_on(async { filch::spawn(sleep(MS * 2)).await.unwrap() });
+            local.await.unwrap();
+            assert_eq!(start.elapsed(), MS * 2);
+        });
+    });
+}

@@ -441,3 +441,35 @@ fn a_root_that_is_running_when_the_runtime_ends_goes_on_to_its_end() {
         }
     });
 }
+
+#[test]
+fn a_runtime_of_one_thread_dropped_in_a_root_that_goes_on_ends_its_tasks() {
+    watched(|| {
+        let runtime = Builder::single_thread().name("rd").build().unwrap();
+        let handle = runtime.handle().clone();
+        let waits = runtime.spawn(pending::<()>());
+        let looks = handle.clone();
+        handle.block_on(async move {
+            drop(runtime);
+            // The thread that ends the runtime has asked the task to end, then looked for a core, which we have.
+            until(|| looks.tasks().iter().any(|task| task.state == filch::TaskState::Cancelled));
+            until(|| threads_named("rd-shutdown") == 0);
+        });
+        assert!(waits.join_blocking().unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
+fn block_on_of_a_handle_that_outlived_the_runtime_sleeps_or_panics_but_does_not_hang() {
+    watched(|| {
+        for runtime in [workers(1), single()] {
+            let handle = runtime.handle().clone();
+            let waits = runtime.spawn(pending::<()>());
+            drop(runtime);
+            assert!(waits.join_blocking().unwrap_err().is_cancelled());
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                handle.block_on(async { sleep(MS).await })
+            }));
+        }
+    });
+}

@@ -308,3 +308,22 @@ fn the_default_runtime_of_run_gives_the_output_back_and_ends_what_is_left() {
         told.try_recv().expect("dropped before run returned");
     });
 }
+
+#[test]
+fn a_large_future_is_spawned_from_inside_a_task() {
+    // In a child: a stack that overflows ends the process.
+    const NAME: &str = "a_large_future_is_spawned_from_inside_a_task";
+    if child_case().is_some() {
+        let runtime = workers(1);
+        let task = runtime.spawn(async {
+            let large = || async {
+                let bytes = [1_u8; 128 << 10];
+                filch::yield_now().await;
+                bytes.len()
+            };
+            filch::spawn(large()).await.unwrap()
+        });
+        return assert_eq!(task.join_blocking().unwrap(), 128 << 10);
+    }
+    watched(|| drop(filch_tests::Child::new(NAME, "large").succeeds()));
+}

@@ -399,3 +399,33 @@ fn a_task_that_is_woken_while_it_is_stuck_runs_once_more() {
         stuck.join_blocking().unwrap();
     });
 }
+
+#[test]
+fn what_was_due_together_with_the_waker_that_it_is_stuck_in() {
+    // A waker that blocks until another timer, due at the same time, has fired.
+    struct Blocks(std::sync::Mutex<Option<Receiver<()>>>);
+    impl std::task::Wake for Blocks {
+        fn wake(self: Arc<Self>) {
+            let fed = self.0.lock().unwrap().take();
+            fed.into_iter().for_each(|fed| fed.recv().unwrap());
+        }
+    }
+    each_count(|runtime| {
+        let _entered = runtime.handle().enter();
+        let due = filch::time::Instant::now() + 20 * MS;
+        let sleeps: Vec<_> = (0..2)
+            .map(|_| {
+                let (feed, fed) = mpsc::channel();
+                let mut first = Box::pin(filch::time::sleep_until(due));
+                let waker = std::task::Waker::from(Arc::new(Blocks(std::sync::Mutex::new(Some(fed)))));
+                assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                let second = runtime.spawn(async move {
+                    filch::time::sleep_until(due).await;
+                    feed.send(()).unwrap();
+                });
+                (first, second)
+            })
+            .collect();
+        sleeps.into_iter().for_each(|(_first, second)| second.join_blocking().unwrap());
+    });
+}

@@ -297,3 +297,14 @@ fn each_runtime_lists_its_own() {
         assert_eq!((first.metrics().live_tasks, second.metrics().live_tasks), (1, 1));
     });
 }
+
+#[test]
+fn every_task_counts_as_spawned_from_wherever_it_was() {
+    watched(|| {
+        let runtime = workers(1);
+        runtime.spawn(async {}).join_blocking().unwrap();
+        assert_eq!(runtime.metrics().spawned, 1, "from a plain thread");
+        runtime.spawn(async { drop(filch::spawn(async {})) }).join_blocking().unwrap();
+        assert_eq!(runtime.metrics().spawned, 3);
+    });
+}
