@@ -180,20 +180,7 @@ impl LocalSet {
     /// # Cancel safety
     /// **Strict.** The set can be run again.
     pub async fn run_until<F: Future>(&self, future: F) -> F::Output {
-        let mut future = pin!(future);
-        std::future::poll_fn(|cx| {
-            let _here = Here::enter(&self.shared);
-            self.shared.set_waker(cx.waker());
-            // Whom the wake was for is not known: the root is polled each time.
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                return Poll::Ready(output);
-            }
-            if self.shared.run_some() {
-                cx.waker().wake_by_ref();
-            }
-            Poll::Pending
-        })
-        .await
+        run_in(&self.shared, future).await
     }
 
     /// Runs the set until all its tasks are done.
@@ -209,6 +196,56 @@ impl LocalSet {
             Poll::Pending
         })
         .await;
+    }
+}
+
+async fn run_in<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        let _here = Here::enter(shared);
+        shared.set_waker(cx.waker());
+        // Whom the wake was for is not known: the root is polled each time.
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(output);
+        }
+        if shared.run_some() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Runs the root of a single-threaded runtime: in a set of its own, or, inside another root, in the set of that one, whose
+/// tasks go on.
+pub(crate) async fn run_root<F: Future>(future: F) -> F::Output {
+    let Some(shared) = CURRENT.with_borrow(Option::clone) else {
+        return LocalSet::new().run_until(future).await;
+    };
+    let waker = shared.queue.lock().waker.take();
+    let outer = Outer { waker, shared };
+    run_in(&outer.shared, future).await
+}
+
+/// Gives the set back to whoever runs it outside.
+struct Outer {
+    shared: Arc<Shared>,
+    /// `None`: it was woken, and will look.
+    waker: Option<Waker>,
+}
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        let outer = self.waker.take();
+        let (inner, is_ready) = {
+            let mut queue = self.shared.queue.lock();
+            (std::mem::replace(&mut queue.waker, outer), !queue.ready.is_empty())
+        };
+        drop(inner);
+        if is_ready {
+            let outer = self.shared.queue.lock().waker.take();
+            outer.into_iter().for_each(Waker::wake);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use filch_channels::probe::{self, Wait};
 use crate::context;
 use crate::driver::Driver;
 use crate::driver::clock::Clock;
-use crate::local::LocalSet;
+use crate::local;
 use crate::scheduler::guest;
 use crate::scheduler::metrics::Metrics;
 use crate::scheduler::shared::{Config, Scheduler, SlowPoll, SlowPollHook};
@@ -403,8 +403,7 @@ impl Handle {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let location = Location::caller();
         if self.0.is_single_threaded() {
-            let local = LocalSet::new();
-            return guest::block_on(&self.0, local.run_until(future), location);
+            return guest::block_on(&self.0, local::run_root(future), location);
         }
         guest::block_on(&self.0, future, location)
     }
@@ -517,6 +516,9 @@ impl TaskInfo {
     }
 }
 
+/// A future larger than this is put into a box of its own at once, so that it is not copied from frame to frame.
+const LARGE: usize = 16 << 10;
+
 /// Spawns on `scheduler`, with what the current task hands down.
 #[inline]
 pub(crate) fn spawn_named<F>(
@@ -529,6 +531,10 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    if size_of::<F>() > LARGE {
+        let boxed: Pin<Box<dyn Future<Output = F::Output> + Send>> = Box::pin(future);
+        return spawn_named(scheduler, boxed, name, location);
+    }
     match task_local::inherited() {
         None => scheduler.spawn(future, name, location),
         Some(inherited) => scheduler.spawn(WithInherited::new(inherited, future), name, location),

@@ -6,6 +6,7 @@
 //! polls.
 #![forbid(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -57,8 +58,8 @@ pub(crate) struct Core {
     /// away.
     slot: Option<Runnable>,
     slot_polls: u8,
-    /// First in, first out, without the slot: the single-threaded flavour, whose order people count on.
-    fifo: bool,
+    /// First in, first out, without the slot and without a bound: the single-threaded flavour, whose order people count on.
+    fifo: Option<VecDeque<Runnable>>,
     /// Whose work this core does; see `guest` for the difference.
     pub(super) role: Role,
     /// Wakes of a whole batch are under way: see `Worker::wake`.
@@ -76,6 +77,8 @@ pub(crate) struct Core {
     picker: Option<Vec<Runnable>>,
     /// Scratch for what the driver collects.
     pub(super) wakers: Vec<Waker>,
+    /// Those of them that are still to be woken.
+    pub(super) batch: VecDeque<Waker>,
 }
 
 impl Core {
@@ -91,7 +94,7 @@ impl Core {
             queue,
             slot: None,
             slot_polls: 0,
-            fifo,
+            fifo: fifo.then(VecDeque::new),
             role,
             in_batch: false,
             in_root: false,
@@ -104,6 +107,7 @@ impl Core {
             ids: 0..0,
             picker: seed.map(|_| Vec::new()),
             wakers: Vec::new(),
+            batch: VecDeque::new(),
         }
     }
 
@@ -127,7 +131,7 @@ impl Core {
         if self.in_root {
             return self.push_by_root(runnable, injector);
         }
-        if self.fifo {
+        if self.fifo.is_some() {
             self.push_back(runnable, injector);
             return Tell::Nobody;
         }
@@ -192,6 +196,9 @@ impl Core {
     /// Appends to the queue. One that is full gives its older half to the injector.
     #[inline]
     pub(crate) fn push_back(&mut self, runnable: Runnable, injector: &Injector<Runnable>) {
+        if let Some(fifo) = &mut self.fifo {
+            return fifo.push_back(runnable);
+        }
         if let Err(runnable) = self.queue.push(runnable) {
             self.overflow(runnable, injector);
         }
@@ -207,8 +214,9 @@ impl Core {
     /// The next task of this core's own.
     #[inline]
     pub(super) fn next(&mut self, injector: &Injector<Runnable>) -> Option<Runnable> {
-        if self.picker.is_some() {
-            return self.pick(injector);
+        if let Some(fifo) = &mut self.fifo {
+            fifo.extend(std::iter::from_fn(|| self.queue.pop()));
+            return if self.picker.is_some() { self.pick(injector) } else { fifo.pop_front() };
         }
         if let Some(runnable) = self.slot.take() {
             if self.slot_polls < SLOT_POLLS_MAX {
@@ -226,8 +234,7 @@ impl Core {
     #[cold]
     fn pick(&mut self, injector: &Injector<Runnable>) -> Option<Runnable> {
         let picker = self.picker.as_mut()?;
-        picker.extend(std::iter::from_fn(|| self.queue.pop()));
-        picker.extend(self.slot.take());
+        picker.extend(self.fifo.iter_mut().flat_map(|fifo| fifo.drain(..)));
         if let Some(first) = injector.pop_batch(usize::MAX, |runnable| picker.push(runnable)) {
             picker.push(first);
         }
@@ -268,13 +275,16 @@ impl Core {
 
     /// How many tasks wait here.
     pub(super) fn len(&self) -> usize {
-        self.queue.len() + usize::from(self.slot.is_some()) + self.picker.as_ref().map_or(0, Vec::len)
+        let unbounded =
+            self.fifo.as_ref().map_or(0, VecDeque::len) + self.picker.as_ref().map_or(0, Vec::len);
+        self.queue.len() + usize::from(self.slot.is_some()) + unbounded
     }
 
     /// Takes everything out, for a core that nobody attends.
     pub(super) fn drain(&mut self) -> Vec<Runnable> {
         let mut all: Vec<Runnable> = self.slot.take().into_iter().collect();
         all.extend(std::iter::from_fn(|| self.queue.pop()));
+        all.extend(self.fifo.iter_mut().flat_map(std::mem::take));
         all.extend(self.picker.iter_mut().flat_map(std::mem::take));
         all
     }

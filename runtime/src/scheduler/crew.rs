@@ -9,6 +9,8 @@
 #![allow(clippy::vec_box)]
 
 use std::io;
+use std::panic::Location;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, Role};
@@ -278,12 +280,18 @@ impl State {
         self.live
     }
 
-    /// Cores that nobody has, when the runtime is over.
-    pub(super) fn take_cores(&mut self) -> Vec<Box<Core>> {
-        let mut cores = std::mem::take(&mut self.guests);
-        cores.append(&mut self.homeless);
-        cores.extend(self.handed.drain(..).map(|(_, core)| core));
-        cores
+    /// A core that nobody has, when the runtime is over.
+    pub(super) fn take_core(&mut self) -> Option<Box<Core>> {
+        let handed = |(_, core): (Arc<Worker>, Box<Core>)| core;
+        self.guests.pop().or_else(|| self.homeless.pop()).or_else(|| self.handed.pop().map(handed))
+    }
+
+    /// Gives back what `take_core` gave.
+    pub(super) fn put_back(&mut self, core: Box<Core>) {
+        match core.role {
+            Role::Worker if self.started > 0 => self.homeless.push(core),
+            _ => self.put_guest(core),
+        }
     }
 
     /// A guest's core is free again; one who waits for it is told.
@@ -292,10 +300,6 @@ impl State {
         for waiting in self.waiting.drain(..) {
             waiting.unpark();
         }
-    }
-
-    fn put_worker(&mut self, core: Box<Core>) {
-        self.homeless.push(core);
     }
 }
 
@@ -311,7 +315,7 @@ fn thread_main(scheduler: Arc<Scheduler>, core: Box<Core>) {
             Left::Stopped(core) => {
                 // The attendant keeps the scheduler, which keeps the attendant.
                 *scheduler.cores[core.index].attendant.lock() = None;
-                scheduler.crew.state.lock().put_worker(core);
+                scheduler.crew.state.lock().put_back(core);
                 None
             }
             Left::Lost => wait_for_core(&scheduler, &worker),
@@ -389,6 +393,11 @@ impl Scheduler {
             let _ = self.idle.end_search();
         }
         self.injector.push_batch(core.drain());
+        let batch = std::mem::take(&mut core.batch);
+        if !batch.is_empty() {
+            // Left behind by a thread that is stuck in the waker before them.
+            drop(self.spawn(async { batch.into_iter().for_each(Waker::wake) }, None, Location::caller()));
+        }
         match core.role {
             Role::Worker => self.idle.leave(),
             Role::Guest | Role::ShyGuest => self.idle.guest_sleeps(),

@@ -25,6 +25,7 @@ use std::ptr;
 use super::arrival::Arrival;
 use super::core::{Core, Role, Tell};
 use super::shared::{Scheduler, next_id};
+use super::shutdown;
 use super::worker::{Lost, Worker};
 use crate::context;
 use crate::shim::Arc;
@@ -297,5 +298,6 @@ impl Scheduler {
         if let Some(core) = core {
             self.abandon(core, |state, core| state.put_guest(core));
         }
+        shutdown::leave(&worker.scheduler);
     }
 }

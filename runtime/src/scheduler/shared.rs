@@ -119,6 +119,8 @@ pub(crate) struct Scheduler {
     pub(super) orphans: AtomicUsize,
     pub(super) stopping: AtomicBool,
     pub(super) rescues: Count,
+    /// Tasks that no worker spawned.
+    spawned_outside: AtomicU64,
     /// Tasks that ended by themselves since shutdown began.
     pub(super) finished: AtomicUsize,
     me: Weak<Scheduler>,
@@ -194,6 +196,7 @@ impl Scheduler {
             orphans: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             rescues: Count::default(),
+            spawned_outside: AtomicU64::new(0),
             finished: AtomicUsize::new(0),
             me: me.clone(),
         });
@@ -268,6 +271,8 @@ impl Scheduler {
 
     /// Puts a new task into the list it was born with. False: the runtime has shut down.
     pub(super) fn admit(&self, runnable: &Runnable) -> bool {
+        // Ordering: Relaxed: a number for a report.
+        self.spawned_outside.fetch_add(1, Relaxed);
         self.cores[usize::from(runnable.list())].tasks.lock().push(runnable)
     }
 
@@ -352,14 +357,15 @@ impl Scheduler {
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
-        let sum =
-            |count: fn(&Counts) -> &Count| self.cores.iter().map(|core| count(&core.counts).get()).sum();
+        let sum = |count: fn(&Counts) -> &Count| {
+            self.cores.iter().map(|core| count(&core.counts).get()).sum::<u64>()
+        };
         let (blocking_threads, blocking_queue_depth) = self.blocking.depth();
         Metrics {
             workers: self.config.workers,
             threads: self.crew.threads(),
             live_tasks: self.live_tasks(),
-            spawned: sum(|counts| &counts.spawned),
+            spawned: sum(|counts| &counts.spawned) + self.spawned_outside.load(Relaxed),
             polls: sum(|counts| &counts.polls),
             steals: sum(|counts| &counts.steals),
             parks: sum(|counts| &counts.parks),

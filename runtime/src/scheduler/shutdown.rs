@@ -21,6 +21,9 @@ use crate::shim::thread;
 use crate::task::Task;
 use crate::util::wake::wake_all;
 
+/// How long a caller of `block_on` stays for tasks that were cancelled; each needs one turn.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
 /// How a runtime ended.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -81,13 +84,13 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
         scheduler.finish(job.cancel(None));
     }
     tasks.iter().for_each(Task::abort);
-    if scheduler.is_single_threaded() {
-        drive(scheduler, deadline);
-    } else {
+    if !scheduler.is_single_threaded() {
         scheduler.unpark_all();
         // The workers go on until there is no task left; they look at `stopping` only with nothing to do, and
         // so may have ended already: then what is left is run here.
         scheduler.crew.wait_until(deadline, |state| scheduler.live_tasks() == 0 || state.live() == 0);
+    }
+    if !is_on_own_thread(scheduler) {
         drive(scheduler, deadline);
     }
     scheduler.monitor.stop();
@@ -120,6 +123,13 @@ fn forget_timers(scheduler: &Scheduler) {
     }
 }
 
+/// A caller of `block_on` leaves a single-threaded runtime that was shut down meanwhile: it runs what that left to it.
+pub(super) fn leave(scheduler: &Arc<Scheduler>) {
+    if scheduler.is_single_threaded() && scheduler.is_stopping() {
+        drive(scheduler, Instant::now().checked_add(LEAVE_WITHIN));
+    }
+}
+
 /// Closes all lists, and returns what was in them.
 fn close(scheduler: &Scheduler) -> Vec<Task> {
     let mut tasks = Vec::new();
@@ -133,14 +143,14 @@ fn close(scheduler: &Scheduler) -> Vec<Task> {
 
 /// Runs on this thread what no worker runs any more.
 fn drive(scheduler: &Arc<Scheduler>, deadline: Option<Instant>) {
-    if scheduler.live_tasks() == 0 || is_on_own_thread(scheduler) {
+    if scheduler.live_tasks() == 0 {
         return;
     }
     let worker = Worker::new(scheduler.clone());
     let _here = context::enter_worker(&worker);
     let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
     let mut core = loop {
-        if let Some(core) = scheduler.crew.lock().take_cores().pop() {
+        if let Some(core) = scheduler.crew.lock().take_core() {
             break core;
         }
         if is_over() || scheduler.live_tasks() == 0 {
@@ -168,7 +178,7 @@ fn drive(scheduler: &Arc<Scheduler>, deadline: Option<Instant>) {
             Err(_) => return,
         };
     }
-    scheduler.abandon(core, |_, _| {});
+    scheduler.abandon(core, |state, core| state.put_back(core));
 }
 
 fn is_on_own_thread(scheduler: &Arc<Scheduler>) -> bool {

@@ -18,7 +18,7 @@ use crate::shim::Ordering::{Relaxed, SeqCst};
 use crate::shim::owner::{AtomicU32, AtomicU64};
 use crate::task::{Ran, Runnable};
 use crate::util::parker::Parker;
-use crate::util::wake::wake_all;
+use crate::util::wake::guarded;
 
 /// At most so many tasks are taken from the injector at once.
 const BATCH_MAX: usize = 64;
@@ -62,7 +62,9 @@ impl Worker {
     }
 
     /// Works until the runtime stops or the core is lost.
-    pub(super) fn run(&self, mut core: Box<Core>) -> Left {
+    pub(super) fn run(&self, core: Box<Core>) -> Left {
+        // It may come from a thread that is stuck in a waker, with others left to be woken.
+        let Ok(mut core) = self.wake(core) else { return Left::Lost };
         loop {
             let next = match self.find(core) {
                 Ok((mut core, Some(runnable))) => {
@@ -200,22 +202,20 @@ impl Worker {
         self.current.store(id, Relaxed);
     }
 
-    /// Runs user code that is no poll: wakers. What it wakes goes to the own queue.
+    /// Runs user code that is no poll: wakers. What it wakes goes to the own queue. One at a time, and the others with the core
+    /// meanwhile: should one not come back, whoever gets the core goes on with them.
     fn wake(&self, mut core: Box<Core>) -> Result<Box<Core>, Lost> {
-        let mut wakers = std::mem::take(&mut core.wakers);
-        if wakers.is_empty() {
-            core.wakers = wakers;
-            return Ok(core);
+        let Core { batch, wakers, .. } = &mut *core;
+        batch.extend(wakers.drain(..));
+        core.in_batch = !core.batch.is_empty();
+        while let Some(waker) = core.batch.pop_front() {
+            self.begin_poll(0);
+            self.lease.put(core);
+            guarded("a waker", || waker.wake());
+            core = self.lease.take().ok_or(Lost)?;
         }
-        self.begin_poll(0);
-        core.in_batch = true;
-        self.lease.put(core);
-        wake_all(&mut wakers);
-        let mut core = self.lease.take().ok_or(Lost)?;
-        core.in_batch = false;
-        core.wakers = wakers;
         // One is run here and now; for more there may be help.
-        if core.len() > 1 {
+        if std::mem::take(&mut core.in_batch) && core.len() > 1 {
             self.scheduler.tell(Tell::One);
         }
         Ok(core)
@@ -283,7 +283,7 @@ impl Worker {
         // The look after the fence; see `idle`. It includes the timers: a core that is abandoned from now on
         // finds this worker asleep, and one that was before is seen.
         let found = self.scheduler.has_work();
-        if !found && !self.scheduler.is_stopping() {
+        if !found && (self.scheduler.is_single_threaded() || !self.scheduler.is_stopping()) {
             let until = self.prepare_timers(&core);
             self.block(&mut core, until);
         }

@@ -316,7 +316,7 @@ impl World {
     }
 
     fn has_work(&self) -> bool {
-        !self.injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
+        !self.injector.is_empty() || self.stealers.iter().any(|stealer| stealer.len() > 0)
     }
 
     fn is_over(&self) -> bool {
