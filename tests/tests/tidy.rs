@@ -129,6 +129,10 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
     // One arm for each operation, beside what the model does for it: cut in two, neither half could be read alone.
     ("channels/src/ring/tests.rs", "does_what_a_deque_with_a_bound_does"),
     ("runtime/src/driver/wheel/tests.rs", "run"),
+    // A scenario, a table and a list of options, each read from top to bottom once.
+    ("benches/src/stuck.rs", "late"),
+    ("benches/src/table.rs", "add"),
+    ("benches/src/bin/compare.rs", "main"),
 ];
 
 /// Files that may be longer than 600 lines, with the reason.

@@ -26,10 +26,8 @@ const CONTESTANTS: [&str; 2] = ["filch", "tokio"];
 
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
-    if let [child, runtime] = &args[..] {
-        if child == "child" {
-            return serve(runtime);
-        }
+    if let Some(runtime) = args.first().filter(|arg| *arg == "child").and_then(|_| args.get(1)) {
+        return serve(runtime);
     }
     let number = |name: &str, default: u64| -> Result<u64> {
         match args.iter().position(|arg| arg == name) {
