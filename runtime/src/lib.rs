@@ -5,6 +5,7 @@
 mod shim;
 mod util;
 // Layer 1: siblings that do not know each other.
+#[cfg_attr(filch_loom, allow(dead_code))]
 mod driver;
 #[cfg_attr(filch_loom, allow(dead_code))]
 pub mod task;
