@@ -131,7 +131,7 @@ fn last_step(
     last
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(filch_loom)))]
 mod tests {
     use super::*;
 
