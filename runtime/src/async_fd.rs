@@ -75,7 +75,7 @@ impl<T: AsRawFd> AsyncFd<T> {
 
     /// As `with_interest`, but the selector hears of it when an operation first would block: often it never need.
     pub(crate) fn lazy(inner: T) -> io::Result<AsyncFd<T>> {
-        let registration = context::reactor()?.register(inner.as_raw_fd());
+        let registration = Registration::new(context::reactor()?, inner.as_raw_fd());
         Ok(AsyncFd { registration, inner })
     }
 

@@ -5,6 +5,7 @@
 mod shim;
 mod util;
 // Layer 1: siblings that do not know each other.
+#[cfg_attr(filch_loom, allow(dead_code))]
 mod driver;
 #[cfg_attr(filch_loom, allow(dead_code))]
 pub mod task;
@@ -33,11 +34,15 @@ pub mod time;
 mod tokio_io;
 // Layer 4
 #[cfg(not(filch_loom))]
+mod builder;
+#[cfg(not(filch_loom))]
 mod local;
 #[cfg(not(filch_loom))]
 mod macros;
 #[cfg(not(filch_loom))]
 mod runtime;
+#[cfg(not(filch_loom))]
+mod spawn;
 
 #[cfg(not(filch_loom))]
 pub use crate::front::*;
@@ -45,14 +50,13 @@ pub use crate::front::*;
 #[cfg(not(filch_loom))]
 mod front {
     pub use crate::async_fd::{AsyncFd, AsyncFdReadyGuard, AsyncFdReadyMutGuard, TryIoError};
+    pub use crate::builder::{Builder, PanicPolicy, WORKERS_MAX};
     pub use crate::local::spawn_local;
-    pub use crate::runtime::{
-        Builder, EnterGuard, Handle, PanicPolicy, Runtime, TaskInfo, TaskState, WORKERS_MAX, YieldNow,
-        block_on, run, spawn, spawn_blocking, yield_now,
-    };
+    pub use crate::runtime::{EnterGuard, Handle, Runtime};
     pub use crate::scheduler::metrics::Metrics;
     pub use crate::scheduler::shared::SlowPoll;
     pub use crate::scheduler::shutdown::{Abandoned, ShutdownReport};
+    pub use crate::spawn::{TaskInfo, TaskState, YieldNow, block_on, run, spawn, spawn_blocking, yield_now};
     pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
     pub use crate::time::wait_for;
     pub use filch_channels::probe::Wait;

@@ -4,8 +4,6 @@
 //! runtime (when all is idle) or a test moves it. One `u64` of nanoseconds lasts 584 years; everything beyond
 //! is [`FAR`]. Called by `timers` and by `time` on any thread.
 #![forbid(unsafe_code)]
-// The builder of a runtime picks the clock.
-#![allow(dead_code)]
 
 use std::time::{Duration, Instant};
 
@@ -133,7 +131,7 @@ fn last_step(
     last
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(filch_loom)))]
 mod tests {
     use super::*;
 

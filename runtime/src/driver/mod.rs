@@ -5,54 +5,46 @@
 //! `scheduler`.
 
 pub(crate) mod clock;
-#[cfg(not(filch_loom))]
 pub(crate) mod reactor;
 pub(crate) mod source;
-#[cfg(not(filch_loom))]
 mod timerfd;
 pub(crate) mod timers;
 pub(crate) mod wheel;
 
-#[cfg(not(filch_loom))]
-pub(crate) use whole::Driver;
+use std::io;
 
-#[cfg(not(filch_loom))]
-mod whole {
-    use std::io;
+use crate::shim::Arc;
+use clock::Clock;
+use reactor::Reactor;
+use timers::TimerShard;
 
-    use super::clock::Clock;
-    use super::reactor::Reactor;
-    use super::timers::TimerShard;
-    use crate::shim::Arc;
+#[derive(Debug)]
+pub(crate) struct Driver {
+    reactors: Box<[Arc<Reactor>]>,
+    clock: Clock,
+}
 
-    #[derive(Debug)]
-    pub(crate) struct Driver {
-        reactors: Box<[Arc<Reactor>]>,
-        clock: Clock,
+impl Driver {
+    pub(crate) fn new(reactors: usize, clock: Clock) -> io::Result<Driver> {
+        let reactors = (0..reactors.max(1)).map(|_| Reactor::new()).collect::<io::Result<_>>()?;
+        Ok(Driver { reactors, clock })
     }
 
-    impl Driver {
-        pub(crate) fn new(reactors: usize, clock: Clock) -> io::Result<Driver> {
-            let reactors = (0..reactors.max(1)).map(|_| Reactor::new()).collect::<io::Result<_>>()?;
-            Ok(Driver { reactors, clock })
-        }
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
 
-        pub(crate) fn clock(&self) -> &Clock {
-            &self.clock
-        }
+    /// A shard of timers for the core `index`.
+    pub(crate) fn shard(&self, index: usize) -> Arc<TimerShard> {
+        TimerShard::new(index, self.clock.clone())
+    }
 
-        /// A shard of timers for the core `index`.
-        pub(crate) fn shard(&self, index: usize) -> Arc<TimerShard> {
-            TimerShard::new(index, self.clock.clone())
-        }
+    /// The reactor that the core `index` polls, and registers with.
+    pub(crate) fn reactor(&self, index: usize) -> &Arc<Reactor> {
+        &self.reactors[index % self.reactors.len()]
+    }
 
-        /// The reactor that the core `index` polls, and registers with.
-        pub(crate) fn reactor(&self, index: usize) -> &Arc<Reactor> {
-            &self.reactors[index % self.reactors.len()]
-        }
-
-        pub(crate) fn reactors(&self) -> &[Arc<Reactor>] {
-            &self.reactors
-        }
+    pub(crate) fn reactors(&self) -> &[Arc<Reactor>] {
+        &self.reactors
     }
 }

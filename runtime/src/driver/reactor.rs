@@ -26,7 +26,7 @@ use crate::shim::Ordering::Relaxed;
 use crate::shim::shared::AtomicUsize;
 use crate::shim::{Arc, Mutex, MutexGuard};
 
-#[cfg(test)]
+#[cfg(all(test, not(filch_loom)))]
 mod tests;
 
 /// Events taken by one call that only looks, and by one that waits. A look is made between tasks, and its wakes
@@ -113,12 +113,6 @@ impl Reactor {
     pub(crate) fn sources(&self) -> usize {
         // Ordering: Relaxed: a hint. Who registers just now will be polled for at the next look, or when all park.
         self.sources.load(Relaxed)
-    }
-
-    /// A resource that this reactor will be asked about. The selector hears of it when it is first armed.
-    pub(crate) fn register(self: &Arc<Self>, fd: RawFd) -> Registration {
-        let source = Arc::new(Source::new());
-        Registration { source, reactor: self.clone(), fd, token: Mutex::new(None) }
     }
 
     /// Tells every source that there will be no more events, and moves the wakers of all who wait to `out`. Later
@@ -227,6 +221,11 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
+    /// A resource that `reactor` will be asked about. The selector hears of it when it is first armed.
+    pub(crate) fn new(reactor: Arc<Reactor>, fd: RawFd) -> Registration {
+        Registration { source: Arc::new(Source::new()), reactor, fd, token: Mutex::new(None) }
+    }
+
     /// Makes the selector report `interest`. Does nothing when it does so already.
     pub(crate) fn arm(&self, interest: Interest) -> io::Result<()> {
         let mut token = self.token.lock();
@@ -234,11 +233,9 @@ impl Registration {
         if seen.is_armed(interest) {
             return Ok(());
         }
-        let reads = interest.is_readable() || seen.is_armed(Interest::READABLE);
-        let writes = interest.is_writable() || seen.is_armed(Interest::WRITABLE);
-        let all = match (reads, writes) {
-            (true, false) => mio::Interest::READABLE,
-            (false, true) => mio::Interest::WRITABLE,
+        let all = match interest | seen.armed() {
+            Interest::READABLE => mio::Interest::READABLE,
+            Interest::WRITABLE => mio::Interest::WRITABLE,
             _ => mio::Interest::READABLE | mio::Interest::WRITABLE,
         };
         if let Some(token) = *token {
@@ -262,7 +259,7 @@ impl Registration {
         cx: &mut Context<'_>,
         op: impl FnMut(Seen) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        self.source.poll_io(&mut Waiter::slot(interest), cx, || self.arm(interest), op)
+        self.source.poll_io(&mut Waiter::slot(interest), cx, |interest| self.arm(interest), op)
     }
 
     /// One of any number who wait for `interest`: for async functions.
@@ -317,8 +314,8 @@ impl Waiting<'_> {
         cx: &mut Context<'_>,
         op: impl FnMut(Seen) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        let (registration, interest) = (self.registration, self.waiter.interest());
-        registration.source.poll_io(&mut self.waiter, cx, || registration.arm(interest), op)
+        let registration = self.registration;
+        registration.source.poll_io(&mut self.waiter, cx, |interest| registration.arm(interest), op)
     }
 }
 
@@ -331,14 +328,5 @@ impl Drop for Waiting<'_> {
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor").field("sources", &self.sources()).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Registration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration")
-            .field("fd", &self.fd)
-            .field("source", &self.source)
-            .finish_non_exhaustive()
     }
 }

@@ -170,12 +170,8 @@ impl fmt::Debug for Ready {
         if self.is_empty() {
             return f.write_str("EMPTY");
         }
-        let mut separator = "";
-        for (_, name) in NAMES.iter().filter(|(bit, _)| self.0 & bit != 0) {
-            write!(f, "{separator}{name}")?;
-            separator = " | ";
-        }
-        Ok(())
+        let set = NAMES.iter().filter(|(bit, _)| self.0 & bit != 0);
+        f.write_str(&set.map(|(_, name)| *name).collect::<Vec<_>>().join(" | "))
     }
 }
 
@@ -193,9 +189,14 @@ impl Seen {
         Ready(self.flags() & (interest.mask() | ERROR))
     }
 
+    /// The directions that the selector reports; none at first.
+    pub(super) fn armed(self) -> Interest {
+        Interest(self.flags() >> ARMED_SHIFT)
+    }
+
     /// Whether the selector reports every direction of `interest`.
-    pub(crate) fn is_armed(self, interest: Interest) -> bool {
-        self.flags() >> ARMED_SHIFT & interest.0 == interest.0
+    pub(super) fn is_armed(self, interest: Interest) -> bool {
+        self.armed().0 & interest.0 == interest.0
     }
 
     fn is_shut_down(self) -> bool {
@@ -234,10 +235,6 @@ impl Waiter {
     /// One of any number who wait for `interest`.
     pub(crate) fn listed(interest: Interest, location: Option<&'static Location<'static>>) -> Waiter {
         Waiter { interest, location, place: Place::Listed(None) }
-    }
-
-    pub(crate) fn interest(&self) -> Interest {
-        self.interest
     }
 }
 
@@ -342,13 +339,13 @@ impl Source {
 
     /// Runs `op` until it does not say `WouldBlock`, waiting for an event whenever it would surely say so.
     ///
-    /// `arm` tells the selector of the waiter's interest; it is called when `op` would block and that has not been
+    /// `arm` tells the selector of the waiter's interest, which it is given; it is called when `op` would block and that has not been
     /// done yet. Spends one of the task's budget for each result.
     pub(crate) fn poll_io<T>(
         &self,
         waiter: &mut Waiter,
         cx: &mut Context<'_>,
-        mut arm: impl FnMut() -> io::Result<()>,
+        mut arm: impl FnMut(Interest) -> io::Result<()>,
         mut op: impl FnMut(Seen) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         ready!(probe::poll_budget(cx));
@@ -368,7 +365,7 @@ impl Source {
                 }
                 self.clear(seen, waiter.interest);
                 if !seen.is_armed(waiter.interest) {
-                    arm()?;
+                    arm(waiter.interest)?;
                 }
             }
             if self.park(waiter, cx) {
@@ -380,21 +377,20 @@ impl Source {
 
     /// Leaves the task's waker, unless an operation has become worth a try.
     fn park(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> bool {
-        let mut fresh = Some(cx.waker().clone());
+        let fresh = cx.waker().clone();
         let before = {
             let mut waiters = self.waiters.lock();
             if self.seen().may_try(waiter.interest) {
                 return false;
             }
-            std::mem::replace(waiters.place(waiter), fresh.take())
+            waiters.place(waiter).replace(fresh)
         };
-        match before {
+        if let (Place::Slot, Some(other)) = (&waiter.place, before) {
             // Another task polls the same direction. It will find that it must wait again, and take turns with us
             // until an event comes.
-            Some(other) if matches!(waiter.place, Place::Slot) && !other.will_wake(cx.waker()) => {
-                other.wake()
+            if !other.will_wake(cx.waker()) {
+                other.wake();
             }
-            _ => {}
         }
         true
     }
@@ -416,12 +412,10 @@ impl Source {
 
     /// Takes a waiter off the list. All who wait are woken by an event, so there is nothing to pass on.
     pub(crate) fn forget(&self, waiter: &mut Waiter) {
-        if let Place::Listed(key) = &mut waiter.place {
-            if let Some(key) = key.take() {
-                let entry = self.waiters.lock().others.try_remove(key);
-                drop(entry);
-            }
-        }
+        let Place::Listed(key) = &mut waiter.place else { return };
+        let entry = key.take().and_then(|key| self.waiters.lock().others.try_remove(key));
+        // Only now, when the lock is not held.
+        drop(entry);
     }
 }
 
@@ -436,17 +430,6 @@ impl Waiters {
                 &mut self.others[key].waker
             }
         }
-    }
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seen = self.seen();
-        f.debug_struct("Source")
-            .field("ready", &seen.ready(Interest::READABLE | Interest::WRITABLE))
-            .field("tick", &(seen.0 / TICK_ONE))
-            .field("shut_down", &seen.is_shut_down())
-            .finish_non_exhaustive()
     }
 }
 

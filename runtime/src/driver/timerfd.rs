@@ -45,13 +45,11 @@ impl TimerFd {
         if self.due.is_some_and(|due| due <= want + LATE && want <= due + EARLY) {
             return Ok(());
         }
-        let mut spec = libc::itimerspec {
-            it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
-            it_value: libc::timespec { tv_sec: 0, tv_nsec: 0 },
-        };
         // At most a day and less than a second: both fit every `time_t` and `c_long`. All zero would disarm.
-        spec.it_value.tv_sec = timeout.as_secs() as _;
-        spec.it_value.tv_nsec = timeout.subsec_nanos() as _;
+        let it_value =
+            libc::timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos() as _ };
+        let it_interval = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let spec = libc::itimerspec { it_interval, it_value };
         self.due = None;
         // SAFETY: the descriptor is a timerfd that `self` owns, `spec` outlives the call, and null asks for nothing.
         let failed = unsafe { libc::timerfd_settime(self.fd.as_raw_fd(), 0, &spec, std::ptr::null_mut()) };

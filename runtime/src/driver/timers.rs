@@ -19,8 +19,6 @@
 //! `unparked` stores without the lock. At worst an insert reads the old value, and wakes an owner that is
 //! awake, or writes over the zero, with the same effect until the next `prepare_park`.
 #![forbid(unsafe_code)]
-// The scheduler calls most of this.
-#![allow(dead_code)]
 
 use std::fmt;
 use std::task::Waker;
@@ -203,13 +201,9 @@ impl TimerShard {
         fired
     }
 
+    /// Whether all timers have fired.
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many timers have yet to fire.
-    pub(crate) fn len(&self) -> usize {
-        self.state.lock().wheel.armed()
+        self.state.lock().wheel.next_wake().is_none()
     }
 
     /// Makes a new deadline known; the caller holds the lock. True: the owner must be woken.

@@ -64,7 +64,6 @@ pub(crate) struct Wheel {
     cursor: u64,
     /// Whether the list of the cursor's slot is in firing order.
     sorted: bool,
-    armed: usize,
     used: usize,
     free: u32,
     /// For each level, which slots are not empty.
@@ -79,7 +78,6 @@ impl Wheel {
         Wheel {
             cursor: 0,
             sorted: true,
-            armed: 0,
             used: 0,
             free: NIL,
             occupied: [0; LEVELS],
@@ -87,11 +85,6 @@ impl Wheel {
             entries: Vec::new(),
             scratch: Vec::new(),
         }
-    }
-
-    /// How many timers wait to be fired.
-    pub(crate) fn armed(&self) -> usize {
-        self.armed
     }
 
     /// One more than the highest index that is or was in use.
@@ -105,18 +98,19 @@ impl Wheel {
 
     /// Adds a timer. Its index is the caller's until [`release`](Wheel::release), whether it fires or not.
     pub(crate) fn insert(&mut self, deadline: u64) -> u32 {
-        let index = self.free;
-        if index == NIL {
-            return self.insert_at_end(deadline);
+        if self.free == NIL {
+            self.grow();
         }
+        let index = self.free;
         self.free = self.entries[index as usize].next;
         self.used += 1;
         self.arm(index, deadline);
         index
     }
 
+    /// Adds a free index, when there is none.
     #[cold]
-    fn insert_at_end(&mut self, deadline: u64) -> u32 {
+    fn grow(&mut self) {
         let size = self.entries.len();
         if size == self.entries.capacity() {
             // By a quarter, not by doubling: a million sleeping tasks should not pay for two.
@@ -124,17 +118,15 @@ impl Wheel {
         }
         let index =
             u32::try_from(size).ok().filter(|index| *index != NIL).expect("fewer than 2^32 - 1 timers");
-        self.entries.push(Entry { deadline, prev: NIL, next: NIL, place: NOWHERE });
-        self.used += 1;
-        self.arm(index, deadline);
-        index
+        self.entries.push(Entry { deadline: 0, prev: NIL, next: NIL, place: NOWHERE });
+        self.free = index;
     }
 
     /// Takes the timer out and gives its index back. Whether it had yet to fire.
     pub(crate) fn release(&mut self, index: u32) -> bool {
         let armed = self.is_armed(index);
         if armed {
-            self.disarm(index);
+            self.unlink(index);
         }
         self.entries[index as usize].next = self.free;
         self.free = index;
@@ -152,7 +144,7 @@ impl Wheel {
     pub(crate) fn reset(&mut self, index: u32, deadline: u64) -> bool {
         let armed = self.is_armed(index);
         if armed {
-            self.disarm(index);
+            self.unlink(index);
             self.arm(index, deadline);
         }
         armed
@@ -179,7 +171,7 @@ impl Wheel {
                     self.slots[current].earliest = deadline;
                     return count;
                 }
-                self.disarm(head);
+                self.unlink(head);
                 count += 1;
                 fired(head);
             }
@@ -204,12 +196,6 @@ impl Wheel {
     fn arm(&mut self, index: u32, deadline: u64) {
         self.entries[index as usize].deadline = deadline;
         self.link(index);
-        self.armed += 1;
-    }
-
-    fn disarm(&mut self, index: u32) {
-        self.unlink(index);
-        self.armed -= 1;
     }
 
     /// The place of the cursor's slot of level 0.

@@ -29,7 +29,7 @@ pub(crate) use raw::{Done, Ran, Root, RootPolled, Runnable, Schedule, Task, inst
 #[cfg(not(filch_loom))]
 pub use crate::local::LocalSet;
 #[cfg(not(filch_loom))]
-pub use crate::runtime::TaskBuilder as Builder;
+pub use crate::spawn::TaskBuilder as Builder;
 
 /// What a task is born with.
 #[derive(Debug)]

@@ -51,17 +51,15 @@ pub async fn advance(duration: Duration) {
         due.drain(..).for_each(std::task::Waker::wake);
     }
     // Twice: whom the timers woke may run in the first turn, and whom those wake in the second.
-    for _ in 0..2 {
-        let mut yielded = false;
-        poll_fn(|cx| {
-            if yielded {
-                return Poll::Ready(());
-            }
-            yielded = true;
-            probe::waiting(Wait::Yield, std::ptr::null(), None);
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
-    }
+    let mut turns = 2;
+    poll_fn(|cx| {
+        if turns == 0 {
+            return Poll::Ready(());
+        }
+        turns -= 1;
+        probe::waiting(Wait::Yield, std::ptr::null(), None);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

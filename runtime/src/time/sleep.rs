@@ -196,9 +196,7 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let State::Armed { .. } = self.state {
-            self.disarm(self.deadline());
-        }
+        self.disarm(self.deadline());
     }
 }
 

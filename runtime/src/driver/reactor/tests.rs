@@ -68,7 +68,7 @@ fn read_waits(registration: &Registration, from: impl Read) {
 fn the_selector_hears_of_a_socket_when_it_first_would_block() {
     let reactor = Reactor::new().unwrap();
     let (ours, mut theirs) = pair();
-    let registration = reactor.register(ours.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
     theirs.write_all(b"one").unwrap();
     assert_eq!(read(&registration, &ours), b"one");
     assert_eq!(reactor.sources(), 0);
@@ -85,7 +85,7 @@ fn the_selector_hears_of_a_socket_when_it_first_would_block() {
 fn what_came_before_arming_is_reported() {
     let reactor = Reactor::new().unwrap();
     let (ours, mut theirs) = pair();
-    let registration = reactor.register(ours.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
     theirs.write_all(b"early").unwrap();
     registration.arm(READ).unwrap();
     read_waits(&registration, &ours);
@@ -97,7 +97,7 @@ fn what_came_before_arming_is_reported() {
 fn a_short_read_saves_the_next_and_loses_nothing() {
     let reactor = Reactor::new().unwrap();
     let (ours, mut theirs) = pair();
-    let registration = reactor.register(ours.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
     read_waits(&registration, &ours);
     theirs.write_all(b"12345678abc").unwrap();
     look(&reactor);
@@ -115,7 +115,7 @@ fn a_short_read_saves_the_next_and_loses_nothing() {
 fn a_half_close_gives_the_rest_and_then_the_end_again_and_again() {
     let reactor = Reactor::new().unwrap();
     let (ours, mut theirs) = tcp_pair();
-    let registration = reactor.register(ours.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
     read_waits(&registration, &ours);
     theirs.write_all(b"rest").unwrap();
     theirs.shutdown(Shutdown::Write).unwrap();
@@ -135,7 +135,7 @@ fn a_half_close_gives_the_rest_and_then_the_end_again_and_again() {
 fn a_reset_reaches_reader_and_writer() {
     let reactor = Reactor::new().unwrap();
     let (ours, theirs) = tcp_pair();
-    let registration = reactor.register(ours.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
     let mut cx = Context::from_waker(Waker::noop());
     registration.arm(READ | WRITE).unwrap();
     look(&reactor);
@@ -160,7 +160,7 @@ fn a_refused_datagram_wakes_the_reader() {
     ours.set_nonblocking(true).unwrap();
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     ours.connect(nobody).unwrap();
-    let registration = reactor.register(ours.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
     let mut cx = Context::from_waker(Waker::noop());
     let mut receive = || registration.poll_io(READ, &mut cx, |_| ours.recv(&mut [0; 8]));
     assert!(receive().is_pending());
@@ -177,7 +177,7 @@ fn a_stale_event_does_not_reach_the_next_socket_of_that_number() {
     let reactor = Reactor::new().unwrap();
     let (old, mut old_peer) = pair();
     let number = old.as_raw_fd();
-    let registration = reactor.register(number);
+    let registration = Registration::new(reactor.clone(), number);
     read_waits(&registration, &old);
     let stale = registration.token.lock().unwrap();
     old_peer.write_all(b"old").unwrap();
@@ -193,7 +193,7 @@ fn a_stale_event_does_not_reach_the_next_socket_of_that_number() {
         }
         spare.push(fd);
     };
-    let registration = reactor.register(new.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), new.as_raw_fd());
     read_waits(&registration, &kept);
     let fresh = registration.token.lock().unwrap();
     assert_eq!(stale.0 & super::INDEX_MASK, fresh.0 & super::INDEX_MASK);
@@ -208,7 +208,7 @@ fn a_stale_event_does_not_reach_the_next_socket_of_that_number() {
 fn a_descriptor_that_the_selector_refuses_leaves_nothing_behind() {
     let reactor = Reactor::new().unwrap();
     let file = std::fs::File::open("/proc/self/exe").unwrap();
-    let registration = reactor.register(file.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), file.as_raw_fd());
     let mut cx = Context::from_waker(Waker::noop());
     let refused: Poll<io::Result<()>> =
         registration.poll_io(READ, &mut cx, |_| Err(io::ErrorKind::WouldBlock.into()));
@@ -223,7 +223,7 @@ fn a_descriptor_that_the_selector_refuses_leaves_nothing_behind() {
 fn arming_a_second_direction_keeps_the_first() {
     let reactor = Reactor::new().unwrap();
     let (ours, mut theirs) = pair();
-    let registration = reactor.register(ours.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
     registration.arm(READ).unwrap();
     assert_eq!(registration.source().seen().ready(READ | WRITE), Ready::EMPTY);
     registration.arm(WRITE).unwrap();
@@ -240,7 +240,8 @@ fn arming_a_second_direction_keeps_the_first() {
 fn more_sockets_than_one_look_takes_are_all_reported() {
     let reactor = Reactor::new().unwrap();
     let pairs: Vec<_> = (0..EVENTS_LOOK + 10).map(|_| pair()).collect();
-    let registrations: Vec<_> = pairs.iter().map(|(ours, _)| reactor.register(ours.as_raw_fd())).collect();
+    let registrations: Vec<_> =
+        pairs.iter().map(|(ours, _)| Registration::new(reactor.clone(), ours.as_raw_fd())).collect();
     for (registration, (ours, theirs)) in registrations.iter().zip(&pairs) {
         read_waits(registration, ours);
         let mut theirs = theirs;
@@ -253,7 +254,7 @@ fn more_sockets_than_one_look_takes_are_all_reported() {
 fn try_io_tries_only_what_may_work() {
     let reactor = Reactor::new().unwrap();
     let (ours, mut theirs) = pair();
-    let registration = reactor.register(ours.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
     let attempt = || registration.try_io(READ, |_| (&ours).read(&mut [0; 8]));
     assert_eq!(attempt().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     registration.arm(READ).unwrap();
@@ -320,8 +321,8 @@ fn after_shutdown_what_would_wait_fails_and_what_is_there_is_read() {
     let reactor = Reactor::new().unwrap();
     let (ours, mut theirs) = pair();
     let (fresh, _fresh_peer) = pair();
-    let registration = reactor.register(ours.as_raw_fd());
-    let never_armed = reactor.register(fresh.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
+    let never_armed = Registration::new(reactor.clone(), fresh.as_raw_fd());
     read_waits(&registration, &ours);
     theirs.write_all(b"last").unwrap();
     let mut out = Vec::new();
@@ -338,7 +339,7 @@ fn after_shutdown_what_would_wait_fails_and_what_is_there_is_read() {
 fn those_who_wait_on_one_socket_are_all_woken() {
     let reactor = Reactor::new().unwrap();
     let (ours, mut theirs) = pair();
-    let registration = reactor.register(ours.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
     let here = std::panic::Location::caller();
     let mut cx = Context::from_waker(Waker::noop());
     let mut waiting: Vec<_> = (0..3).map(|_| registration.wait(READ, here)).collect();
@@ -368,7 +369,7 @@ fn a_thread_that_polls_serves_one_that_waits() {
         }
     });
     let (ours, mut theirs) = tcp_pair();
-    let registration = reactor.register(ours.as_raw_fd());
+    let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
     let echo = thread::spawn(move || {
         for round in 0..1000_u32 {
             theirs.write_all(&round.to_ne_bytes()).unwrap();

@@ -65,7 +65,7 @@ impl Socket {
 
     /// As `Registration::poll_io`. Arming reports the state there is, as the selector does.
     fn poll(&self, waiter: &mut Waiter, waker: &Waker, op: impl FnMut(Seen) -> io::Result<usize>) -> Got {
-        let arm = || {
+        let arm = |_| {
             self.source.set_armed(Interest::READABLE);
             if self.messages.load(SeqCst) > 0 {
                 self.event(Ready::READABLE);
@@ -344,7 +344,7 @@ mod unit {
         let got = source.poll_io(
             &mut Waiter::slot(READ),
             &mut Context::from_waker(&waker),
-            || Err(io::ErrorKind::StorageFull.into()),
+            |_| Err(io::ErrorKind::StorageFull.into()),
             |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()),
         );
         assert!(matches!(got, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::StorageFull));

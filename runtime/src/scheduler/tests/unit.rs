@@ -11,8 +11,8 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::runtime::{Builder, Runtime, yield_now};
 use crate::scheduler::shared::Scheduler;
+use crate::{Builder, Runtime, yield_now};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
