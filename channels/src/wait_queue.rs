@@ -87,7 +87,7 @@ use std::fmt;
 use std::pin::{Pin, pin};
 use std::ptr;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pin_project_lite::pin_project;
 
@@ -131,11 +131,6 @@ pub(crate) enum Outcome<R> {
     Taken(R),
     /// The waiter was told this message, or the queue was closed with it.
     Told(usize),
-}
-
-/// The blocking forms' deadline: `None`, or a duration without end, means never.
-pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
-    Instant::now().checked_add(timeout)
 }
 
 #[allow(dead_code, reason = "part of the surface that every primitive chooses from")]

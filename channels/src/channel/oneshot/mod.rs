@@ -246,7 +246,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`]: the message may still come. [`RecvTimeoutError::Closed`]: it will not.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        match block::block_until(block::deadline(timeout), |cx| self.poll_recv(cx)) {
+        match block::block_until(block::deadline_after(timeout), |cx| self.poll_recv(cx)) {
             Some(outcome) => outcome.map_err(RecvTimeoutError::from),
             None => Err(RecvTimeoutError::Timeout),
         }
