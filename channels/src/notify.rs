@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
+use crate::block::deadline_after;
 use crate::probe::{self, Wait};
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use crate::shim::const_unless_model;
 use crate::shim::task::AtomicUsize;
-use crate::wait_queue::{Outcome, WaitQueue, Waiter, deadline_after};
+use crate::wait_queue::{Outcome, WaitQueue, Waiter};
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! Layer 0, tests only. What drives futures in the tests of this crate, under std and under loom alike.
 //!
-//! Owns a `block_on` that parks, a waker that counts, and `FakeTask`, which does to a header what a runtime
+//! Owns a waker that counts and unparks, and `FakeTask`, which does to a header what a runtime
 //! with the probe does. Called by the `tests` modules.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::ptr;
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll, Wake, Waker};
@@ -13,27 +13,6 @@ use crate::probe::{self, Header, Hooks};
 use crate::shim::Ordering::SeqCst;
 use crate::shim::Parker;
 use crate::shim::task::AtomicUsize;
-
-struct Unpark(Parker);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Polls `future` on this thread until it is ready; parks in between.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let parker = Parker::new();
-    let waker = Waker::from(Arc::new(Unpark(parker.clone())));
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(out) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return out;
-        }
-        parker.park_until(None);
-    }
-}
 
 /// Counts its wakes, and unparks the thread that made it.
 #[derive(Debug)]

@@ -87,7 +87,9 @@ use std::fmt;
 use std::pin::{Pin, pin};
 use std::ptr;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use pin_project_lite::pin_project;
 
 use list::{Caller, Link, List, Slot, State, Who};
 
@@ -129,11 +131,6 @@ pub(crate) enum Outcome<R> {
     Taken(R),
     /// The waiter was told this message, or the queue was closed with it.
     Told(usize),
-}
-
-/// The blocking forms' deadline: `None`, or a duration without end, means never.
-pub(crate) fn deadline_after(timeout: Duration) -> Option<Instant> {
-    Instant::now().checked_add(timeout)
 }
 
 #[allow(dead_code, reason = "part of the surface that every primitive chooses from")]
@@ -397,14 +394,24 @@ impl Locked<'_> {
     }
 }
 
-/// One place in line, to be kept pinned in a future or on a stack.
-///
-/// It is of use with one queue at a time: the one of the first poll, until it is answered or
-/// [leaves](Self::leave).
-pub(crate) struct Waiter {
-    slot: Slot,
-    /// Set from the first time that `slot` is linked until the wait has ended. Only its owner looks here.
-    core: Option<Arc<Core>>,
+pin_project! {
+    /// One place in line, to be kept pinned in a future or on a stack.
+    ///
+    /// It is of use with one queue at a time: the one of the first poll, until it is answered or
+    /// [leaves](Self::leave).
+    pub(crate) struct Waiter {
+        #[pin]
+        slot: Slot,
+        // Set from the first time that `slot` is linked until the wait has ended. Only its owner looks here.
+        core: Option<Arc<Core>>,
+    }
+
+    impl PinnedDrop for Waiter {
+        #[inline]
+        fn drop(this: Pin<&mut Self>) {
+            this.leave();
+        }
+    }
 }
 
 // SAFETY: what others reach of a waiter is the slot, under the lock of its queue, and its contents may be
@@ -517,24 +524,23 @@ impl Waiter {
     /// An invitation to units passes on. Dropping a waiter does the same, less the answer.
     #[inline]
     pub(crate) fn leave(self: Pin<&mut Self>) -> Option<usize> {
-        if !self.is_waiting() {
-            return None;
-        }
-        // SAFETY: nothing is moved out; `core` is not pinned, and `slot` is only used in place.
-        unsafe { self.get_unchecked_mut() }.fall_out()
+        if self.is_waiting() { self.fall_out() } else { None }
     }
 
-    fn link(&self) -> Link {
-        // SAFETY: only called with `core` set (`fall_out` has just taken it), hence on a waiter that `wait`
-        // had pinned and begun, and with the list of that one core, until the wait has ended, with the entry
-        // unlinked; `drop` sees to that.
-        unsafe { Link::new(Pin::new_unchecked(&self.slot)) }
+    /// The entry of a waiter that waits, and the queue it waits in.
+    fn link(self: Pin<&Self>) -> Option<(Link, &Arc<Core>)> {
+        let this = self.project_ref();
+        let core = this.core.as_ref()?;
+        // SAFETY: `core` is set, so `wait` has begun the slot. It stays pinned, as we are. It is given to the
+        // list of that one core, until the wait has ended, with the entry unlinked: `wait` sees to that, or
+        // `fall_out`, which `drop` calls.
+        Some((unsafe { Link::new(this.slot) }, core))
     }
 
     #[cold]
-    fn fall_out(&mut self) -> Option<usize> {
-        let core = self.core.take()?;
-        let link = self.link();
+    fn fall_out(self: Pin<&mut Self>) -> Option<usize> {
+        let (link, _) = self.as_ref().link()?;
+        let core = self.project().core.take()?;
         let mut batch = WakeBatch::new();
         let mut list = core.list.lock();
         let message = (list.state(link) == State::Told).then(|| list.message(link));
@@ -551,26 +557,25 @@ impl Waiter {
 
     #[inline(never)]
     fn wait<R>(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         queue: &WaitQueue,
         want: Want<'_>,
         take: &mut dyn FnMut() -> Option<R>,
         who: Who<'_>,
     ) -> Poll<Outcome<R>> {
-        // SAFETY: as in `leave`.
-        let this = unsafe { self.get_unchecked_mut() };
         let caller = Caller { id: probe::current_id(), who };
         // A first wait needs a waker for sure. Later ones mostly find the right one in place.
         let mut party = None;
-        if this.core.is_none() {
+        if !self.is_waiting() {
             party = Some(caller.party(want.is_units()));
+            let this = self.as_mut().project();
             this.slot.begin();
-            this.core = Some(queue.core().clone());
+            *this.core = Some(queue.core().clone());
         }
         loop {
-            let core = this.core.as_ref().expect("set above");
+            let (me, core) = self.as_ref().link().expect("set above");
             assert!(Arc::ptr_eq(core, queue.core()), "a waiter was used with two queues");
-            let mut visit = Visit { queue, core, me: this.link(), batch: WakeBatch::new(), more: false };
+            let mut visit = Visit { queue, core, me, batch: WakeBatch::new(), more: false };
             let mut list = core.list.lock();
             let outcome = visit.enquire(&mut list, want, take, caller);
             let mut armed = true;
@@ -593,7 +598,7 @@ impl Waiter {
                 }
             }
             if let Some(outcome) = outcome {
-                this.core = None;
+                *self.project().core = None;
                 return Poll::Ready(outcome);
             }
             if armed {
@@ -602,15 +607,6 @@ impl Waiter {
             // Cloned without the lock; then all is looked at once more, as anything may have happened
             // meanwhile.
             party = Some(caller.party(want.is_units()));
-        }
-    }
-}
-
-impl Drop for Waiter {
-    #[inline]
-    fn drop(&mut self) {
-        if self.is_waiting() {
-            self.fall_out();
         }
     }
 }

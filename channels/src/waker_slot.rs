@@ -6,7 +6,7 @@
 //! side whose change went through, so that a send needs one locked operation, and touches the allocation for
 //! the last time in it.
 
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::task::Waker;
 
 use crate::shim::UnsafeCell;
@@ -31,23 +31,16 @@ impl WakerSlot {
         });
     }
 
-    /// A bitwise copy. It becomes a `Waker` (`assume_init`) only in the hands of the side whose state change
-    /// says so; until then it is bits, which nothing drops.
+    /// A bitwise copy. It may be compared (`will_wake` looks at its two pointers, and at nothing behind them),
+    /// also when the other side has used the waker up in the meantime.
     ///
     /// # Safety
-    /// The slot was written, that write happened before, and nobody writes meanwhile.
-    pub(crate) unsafe fn copy(&self) -> MaybeUninit<Waker> {
-        // SAFETY: the pointer is the cell's own, and the caller promises that nobody writes.
-        self.0.with(|slot| unsafe { slot.read() })
-    }
-
-    /// Whether the waker in the slot wakes the same task as `waker`. It may have been used up by the other
-    /// side in the meantime: only its two pointers are compared, nothing behind them is looked at.
-    ///
-    /// # Safety
-    /// As for `copy`.
-    pub(crate) unsafe fn will_wake(&self, waker: &Waker) -> bool {
-        // SAFETY: the slot was written, says the caller, so its bits are those of a waker.
-        self.0.with(|slot| unsafe { (*slot).assume_init_ref() }.will_wake(waker))
+    /// The slot was written, that write happened before, and nobody writes meanwhile. The copy becomes a
+    /// `Waker` (`ManuallyDrop::into_inner`) only in the hands of the side whose state change says so; until
+    /// then it is bits, which nothing drops, and which nobody wakes or clones.
+    pub(crate) unsafe fn copy(&self) -> ManuallyDrop<Waker> {
+        // SAFETY: the pointer is the cell's own, and the caller promises that it was written and that nobody
+        // writes; and that of the two wakers one is used only.
+        self.0.with(|slot| unsafe { slot.cast::<ManuallyDrop<Waker>>().read() })
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::test_util::{Count, block_on};
+use crate::test_util::Count;
+use crate::testing::block_on;
 
 mod model;
 #[cfg(not(filch_loom))]

@@ -18,7 +18,7 @@
 
 use std::mem::MaybeUninit;
 
-use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::shim::Ordering::{AcqRel, Acquire, Release, SeqCst};
 use crate::shim::task::AtomicU64;
 use crate::shim::{UnsafeCell, thread};
 
@@ -200,7 +200,7 @@ impl<T> Ring<T> {
             // The last of the places we want is `last`. Consumers claim places in order, so if that one was
             // left, then all before it are at least claimed.
             let last = self.advance(position, places - 1);
-            // Ordering: Acquire pairs with the stamp written by `read`: the value was moved out before we
+            // Ordering: Acquire pairs with the stamp written in `pop`: the value was moved out before we
             // move ours in.
             let is_free = self.slot(last).stamp.load(Acquire) == last
                 && (filled == 0 || last == position || self.slot(position).stamp.load(Acquire) == position);
@@ -241,15 +241,21 @@ impl<T> Ring<T> {
         slot.stamp.swap(position + self.one, SeqCst);
     }
 
-    /// Moves the value out of the slot of a position that was claimed. The slot is not vacated.
-    ///
-    /// # Safety
-    /// The caller moved `head` from `position`, its stamp is `position` + 1 (seen with Acquire), and this is
-    /// the one call.
+    /// Moves `head` on from a position whose slot is full, and the value out of that slot, which is for the
+    /// caller to vacate. `None`: it is not full. `Err`: `head` is elsewhere, or the exchange failed for no reason.
     #[inline]
-    unsafe fn read(&self, position: u64) -> T {
-        // SAFETY: table at `Slot`, second row: the value is there, and the caller's to take.
-        self.slot(position).value.with(|cell| unsafe { (*cell).assume_init_read() })
+    fn lift(&self, head: u64) -> Option<Result<(T, &Slot<T>), u64>> {
+        let slot = self.slot(head);
+        // Ordering: Acquire pairs with the stamp written in `fill`: we see the value.
+        if slot.stamp.load(Acquire) != head + self.one {
+            return None;
+        }
+        // Ordering: Release, and Acquire for a failure, as in `claim`.
+        Some(self.head.0.compare_exchange_weak(head, self.advance(head, 1), Release, Acquire).map(|_| {
+            // SAFETY: table at `Slot`, second row: we saw the stamp and moved `head` from here, so the value
+            // is there, and ours to take. Nobody reads it again, as whoever vacates the slot does not look.
+            (slot.value.with(|cell| unsafe { (*cell).assume_init_read() }), slot)
+        }))
     }
 
     /// Takes the value out of `value` if there is room for it.
@@ -316,22 +322,18 @@ impl<T> Ring<T> {
         // Ordering: Acquire and Release for both ends as in `claim`.
         let mut head = self.head.0.load(Acquire);
         loop {
-            let slot = self.slot(head);
-            // Ordering: Acquire pairs with the stamp written in `fill`: we see the value.
-            if slot.stamp.load(Acquire) == head + self.one {
-                let next = self.advance(head, 1);
-                match self.head.0.compare_exchange_weak(head, next, Release, Acquire) {
-                    Ok(_) => {
-                        // SAFETY: we moved `head` from here, having seen the stamp.
-                        let value = unsafe { self.read(head) };
-                        // Ordering: Release pairs with the Acquire in `claim`: the value is out. SeqCst as in
-                        // `fill`.
-                        slot.stamp.swap(head.wrapping_add(self.lap), SeqCst);
-                        return Pop::Got(value);
-                    }
-                    Err(now) => head = now,
+            match self.lift(head) {
+                Some(Ok((value, slot))) => {
+                    // Ordering: Release pairs with the Acquire in `claim`: the value is out. SeqCst as in
+                    // `fill`.
+                    slot.stamp.swap(head.wrapping_add(self.lap), SeqCst);
+                    return Pop::Got(value);
                 }
-                continue;
+                Some(Err(now)) => {
+                    head = now;
+                    continue;
+                }
+                None => {}
             }
             let tail = self.tail.0.load(Acquire);
             let now = self.head.0.load(Acquire);
@@ -381,10 +383,11 @@ impl<T> Ring<T> {
             }
             for step in 0..count as u64 {
                 let position = self.advance(head, step);
-                // SAFETY: we moved `head` from here and over the ones after it, having seen their stamps.
-                to.push(unsafe { self.read(position) });
+                let slot = self.slot(position);
+                // SAFETY: as in `lift`; we moved `head` over all of these, having seen their stamps.
+                to.push(slot.value.with(|cell| unsafe { (*cell).assume_init_read() }));
                 // Ordering: Release as in `pop`. The caller's `release_after_store` has the fence.
-                self.slot(position).stamp.store(position.wrapping_add(self.lap), Release);
+                slot.stamp.store(position.wrapping_add(self.lap), Release);
             }
             return Pop::Got(count);
         }
@@ -415,11 +418,7 @@ impl<T> Ring<T> {
                 (_, false) => return Force::Busy,
                 _ => {}
             }
-            if self.head.0.compare_exchange(head, self.advance(head, 1), Release, Relaxed).is_err() {
-                continue;
-            }
-            // SAFETY: we moved `head` from here, having seen the stamp.
-            let oldest = unsafe { self.read(head) };
+            let Some(Ok((oldest, _))) = self.lift(head) else { continue };
             return match self.replace(head, value) {
                 true => Force::Displaced(oldest),
                 false => Force::Closed(Some(oldest)),

@@ -1,7 +1,8 @@
 //! Tests of `Semaphore`.
 
 use super::*;
-use crate::test_util::{Count, block_on};
+use crate::test_util::Count;
+use crate::testing::block_on;
 
 mod model;
 #[cfg(not(filch_loom))]

@@ -161,7 +161,7 @@ impl Slot {
     }
 
     /// Makes an Idle entry. Only its owner knows of the slot.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(mut self: Pin<&mut Self>) {
         let entry = Entry {
             prev: None,
             next: None,
@@ -173,7 +173,7 @@ impl Slot {
             phase: 0,
             party: None,
         };
-        self.entry = UnsafeCell::new(MaybeUninit::new(entry));
+        self.set(Slot { entry: UnsafeCell::new(MaybeUninit::new(entry)), _pinned: PhantomPinned });
     }
 }
 

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use super::*;
 use crate::shim::Ordering::SeqCst;
-use crate::test_util::{Count, FakeTask, block_on};
+use crate::test_util::{Count, FakeTask};
+use crate::testing::block_on;
 
 mod model;
 #[cfg(not(filch_loom))]

@@ -12,12 +12,13 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 
 use super::{IsClosed, Shared, State, Stats, poll_units, revive, taken};
+use crate::block::deadline_after;
 use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::probe::{self, Wait};
 use crate::ring::Pop;
 use crate::shim::Ordering::Relaxed;
 use crate::shim::{Arc, thread};
-use crate::wait_queue::{Waiter, deadline_after};
+use crate::wait_queue::Waiter;
 
 /// The receiving end of a channel. Clones receive from the same channel, each message going to one of them;
 /// when the last one goes, the channel closes and what is in it is dropped.

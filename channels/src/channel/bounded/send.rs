@@ -12,12 +12,13 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::{IsClosed, Shared, Stats, poll_units, revive};
+use crate::block::deadline_after;
 use crate::channel::error::{SendError, SendTimeoutError, TrySendError};
 use crate::probe::{self, Wait};
 use crate::ring::{Force, Push};
 use crate::shim::Ordering::Relaxed;
 use crate::shim::{Arc, thread};
-use crate::wait_queue::{Waiter, deadline_after};
+use crate::wait_queue::Waiter;
 
 /// The sending end of a channel. Clones send to the same channel; when the last one goes, the channel closes.
 pub struct Sender<T> {

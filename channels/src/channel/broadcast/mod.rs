@@ -412,7 +412,7 @@ impl<T: Clone> Receiver<T> {
     /// [`RecvTimeoutError::Timeout`] when none came in time; the others as for [`recv`](Receiver::recv).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         let mut recv = pin!(self.recv());
-        match block::block_until(block::deadline(timeout), |cx| recv.as_mut().poll_recv(cx)) {
+        match block::block_until(block::deadline_after(timeout), |cx| recv.as_mut().poll_recv(cx)) {
             Some(answer) => answer.map_err(RecvTimeoutError::from),
             None => Err(RecvTimeoutError::Timeout),
         }

@@ -6,6 +6,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
 
 use super::*;
+use crate::block::deadline_after;
 use crate::probe::BUDGET;
 use crate::shim::thread;
 
