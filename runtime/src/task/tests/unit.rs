@@ -12,7 +12,8 @@ use std::task::{RawWaker, RawWakerVTable};
 use std::thread;
 
 use super::*;
-use crate::task::raw::{Root, RootPolled, allocated};
+use crate::task::cell::allocated;
+use crate::task::raw::{Root, RootPolled};
 
 /// What a task did so far.
 #[derive(Default, Clone)]
