@@ -92,6 +92,7 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/signal/registry.rs",
     "runtime/src/tokio_io.rs",
     "runtime/src/sync.rs",
+    "runtime/src/task/cell.rs",
     "runtime/src/task/join.rs",
     "runtime/src/task/list.rs",
     "runtime/src/task/raw.rs",

@@ -29,13 +29,21 @@ pub struct TaskPanic {
     pub message: String,
 }
 
-impl fmt::Display for TaskPanic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl TaskPanic {
+    /// How every message about the task begins.
+    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "task {}", self.id)?;
         if let Some(name) = &self.name {
             write!(f, " \"{name}\"")?;
         }
-        write!(f, ", spawned at {}, panicked: {}", self.location, self.message)
+        write!(f, ", spawned at {}, ", self.location)
+    }
+}
+
+impl fmt::Display for TaskPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.head(f)?;
+        write!(f, "panicked: {}", self.message)
     }
 }
 
@@ -50,27 +58,20 @@ struct Inner {
 }
 
 enum Cause {
-    Cancelled,
-    NotStarted(io::Error),
+    /// With the reason why the task could not be started, if that is why.
+    Cancelled(Option<io::Error>),
     /// The mutex is for `Sync`: a payload need not be.
-    Panic {
-        payload: Mutex<Box<dyn Any + Send>>,
-        hook: PanicHook,
-    },
+    Panic { payload: Mutex<Box<dyn Any + Send>>, hook: PanicHook },
 }
 
 impl JoinError {
-    pub(super) fn cancelled(about: TaskPanic) -> JoinError {
-        JoinError(Box::new(Inner { about, cause: Cause::Cancelled }))
+    pub(super) fn cancelled(about: TaskPanic, why: Option<io::Error>) -> JoinError {
+        JoinError(Box::new(Inner { about, cause: Cause::Cancelled(why) }))
     }
 
     pub(super) fn panic(mut about: TaskPanic, payload: Box<dyn Any + Send>, hook: PanicHook) -> JoinError {
         about.message = message(&*payload).to_owned();
         JoinError(Box::new(Inner { about, cause: Cause::Panic { payload: Mutex::new(payload), hook } }))
-    }
-
-    pub(super) fn not_started(about: TaskPanic, why: io::Error) -> JoinError {
-        JoinError(Box::new(Inner { about, cause: Cause::NotStarted(why) }))
     }
 
     /// The task's id.
@@ -103,10 +104,8 @@ impl JoinError {
     /// # Panics
     /// When the task did not panic; see [`is_panic`](Self::is_panic).
     pub fn into_panic(self) -> Box<dyn Any + Send> {
-        match self.try_into_panic() {
-            Ok(payload) => payload,
-            Err(error) => panic!("into_panic on an error that is no panic: {error}"),
-        }
+        self.try_into_panic()
+            .unwrap_or_else(|error| panic!("into_panic on an error that is no panic: {error}"))
     }
 
     /// What the task's panic carried, or the error back when it did not panic.
@@ -133,19 +132,16 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let about = &self.0.about;
-        let cause = match &self.0.cause {
-            Cause::Panic { .. } => return about.fmt(f),
-            Cause::Cancelled => "was cancelled".to_owned(),
-            Cause::NotStarted(why) => format!(
-                "was not run: no thread could be started for it ({why}); lower the number of threads in this process, \
-                 or raise its limit"
+        let Cause::Cancelled(why) = &self.0.cause else { return about.fmt(f) };
+        about.head(f)?;
+        match why {
+            None => f.write_str("was cancelled"),
+            Some(why) => write!(
+                f,
+                "was not run: no thread could be started for it ({why}); lower the number of threads in this \
+                 process, or raise its limit"
             ),
-        };
-        write!(f, "task {}", about.id)?;
-        if let Some(name) = &about.name {
-            write!(f, " \"{name}\"")?;
         }
-        write!(f, ", spawned at {}, {cause}", about.location)
     }
 }
 

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use filch_channels::probe::{self, Wait};
 
+use super::cell::discard;
 use super::error::JoinError;
-use super::raw::{self, Header, Task};
+use super::raw::{Task, TaskPtr};
 use super::state::DropHandle;
 use crate::shim::Mutex;
 use crate::util::block;
@@ -45,7 +46,7 @@ use crate::util::wake::guarded;
 /// **Strict.** The output is taken only by the poll that returns it.
 pub struct JoinHandle<T> {
     /// The task. The lowest bit is set once the output was taken: a header is aligned to more than that.
-    tagged: NonNull<Header>,
+    tagged: NonNull<()>,
     _output: PhantomData<T>,
 }
 
@@ -60,19 +61,14 @@ impl<T> Unpin for JoinHandle<T> {}
 impl<T> JoinHandle<T> {
     /// Takes over the handle's reference and interest of a new task with output `T`.
     #[inline]
-    pub(super) fn new(header: NonNull<Header>) -> JoinHandle<T> {
-        JoinHandle { tagged: header, _output: PhantomData }
+    pub(super) fn new(task: TaskPtr) -> JoinHandle<T> {
+        JoinHandle { tagged: task.cast(), _output: PhantomData }
     }
 
-    fn ptr(&self) -> NonNull<Header> {
+    fn task(&self) -> TaskPtr {
         let untagged = self.tagged.as_ptr().map_addr(|address| address & !1);
-        // SAFETY: a header's address is not below 2.
-        unsafe { NonNull::new_unchecked(untagged) }
-    }
-
-    fn header(&self) -> &Header {
-        // SAFETY: the handle's reference keeps the task.
-        unsafe { self.ptr().as_ref() }
+        // SAFETY: `new` got it so, and the handle's reference keeps the task.
+        unsafe { TaskPtr::from_raw(untagged) }
     }
 
     fn is_taken(&self) -> bool {
@@ -81,26 +77,21 @@ impl<T> JoinHandle<T> {
 
     /// The output of a task that is done.
     fn take(&mut self) -> Result<T, JoinError> {
-        debug_assert!(self.header().state.is_done());
+        debug_assert!(self.is_finished());
         assert!(!self.is_taken(), "a JoinHandle was polled again after it had been ready");
-        let header = self.ptr();
-        self.tagged = {
-            let tagged = header.as_ptr().map_addr(|address| address | 1);
-            // SAFETY: it has a bit set, so it is not null.
-            unsafe { NonNull::new_unchecked(tagged) }
-        };
+        self.tagged = self.tagged.map_addr(|address| address | 1);
         // SAFETY: done, with interest, and not taken before: the output is ours; it is of type `T`, as `new`
         // says.
-        unsafe { raw::output(header) }
+        unsafe { self.task().take_output() }
     }
 
     /// Leaves `waker` to be woken at the end. False: the task is done.
     fn register(&self, waker: &Waker) -> bool {
-        let header = self.header();
-        if header.state.has_join_waker() && !header.state.clear_join_waker() {
+        let task = self.task();
+        if task.state.has_join_waker() && !task.state.clear_join_waker() {
             return false;
         }
-        header.join_waker.with_mut(|slot| {
+        task.join_waker.with_mut(|slot| {
             // SAFETY: JOIN_WAKER is clear, so the slot is the handle's alone, and `&self` is not shared: only
             // `poll` (which has `&mut`) calls this.
             let slot = unsafe { &mut *slot };
@@ -109,7 +100,7 @@ impl<T> JoinHandle<T> {
                 _ => *slot = Some(waker.clone()),
             }
         });
-        header.state.set_join_waker()
+        task.state.set_join_waker()
     }
 
     /// Asks for the task's end.
@@ -119,27 +110,22 @@ impl<T> JoinHandle<T> {
     /// the poll under way, keeps its output. Works on any thread, more than once, and after the runtime has
     /// gone.
     pub fn abort(&self) {
-        self.task().abort();
+        Task::new(self.task()).abort();
     }
 
     /// A handle that can only abort, and be cloned and kept apart from this one.
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle(self.task())
-    }
-
-    fn task(&self) -> Task {
-        // SAFETY: the handle's reference keeps the task.
-        unsafe { Task::new(self.ptr()) }
+        AbortHandle(Task::new(self.task()))
     }
 
     /// Whether the task is done: it has an output, panicked, or was cancelled.
     pub fn is_finished(&self) -> bool {
-        self.header().state.is_done()
+        self.task().state.is_done()
     }
 
     /// The task's id; no other task of this process has the same.
     pub fn id(&self) -> super::Id {
-        super::Id(self.header().probe.id())
+        super::Id(self.task().probe.id())
     }
 
     /// Blocks the calling thread until the task is done.
@@ -175,11 +161,11 @@ impl<T> JoinHandle<T> {
         T: Sync + 'static,
     {
         assert!(!self.is_taken(), "on_done after the output was taken");
-        let header = self.header();
-        header.extra().callbacks.push::<T>(Box::new(callback));
-        if !header.state.set_callbacks() {
+        let task = self.task();
+        task.make_extra().callbacks.push::<T>(Box::new(callback));
+        if !task.state.set_callbacks() {
             // SAFETY: done; the output stays in its place while we are here, for only `&mut self` takes it.
-            unsafe { raw::callbacks(self.ptr()) };
+            unsafe { task.call_back() };
         }
     }
 }
@@ -188,8 +174,8 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if !self.header().state.is_done() && self.register(cx.waker()) {
-            probe::waiting(Wait::Join, self.header().probe.id() as *const (), None);
+        if !self.is_finished() && self.register(cx.waker()) {
+            probe::waiting(Wait::Join, self.task().probe.id() as *const (), None);
             return Poll::Pending;
         }
         std::task::ready!(probe::poll_budget(cx));
@@ -200,25 +186,20 @@ impl<T> Future for JoinHandle<T> {
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        let header = self.header();
-        if self.is_taken() {
-            // SAFETY: the handle's reference, given up.
-            unsafe { raw::drop_ref(self.ptr()) };
-            return;
-        }
-        if header.state.has_join_waker() && header.state.clear_join_waker() {
-            // SAFETY: JOIN_WAKER is clear and the task not done: the slot is ours.
-            let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
-            guarded("dropping the waker of a join handle", || drop(waker));
-        }
-        match header.state.drop_handle() {
-            DropHandle::Nothing => {}
-            DropHandle::TakeOutput => {
-                raw::discard(self.take());
-                // SAFETY: the handle's reference, given up.
-                unsafe { raw::drop_ref(self.ptr()) };
+        let task = self.task();
+        if !self.is_taken() {
+            if task.state.has_join_waker() && task.state.clear_join_waker() {
+                // SAFETY: JOIN_WAKER is clear and the task not done: the slot is ours.
+                let waker = task.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+                guarded("dropping the waker of a join handle", || drop(waker));
+            }
+            match task.state.drop_handle() {
+                DropHandle::Nothing => return,
+                DropHandle::TakeOutput => discard(self.take()),
             }
         }
+        // SAFETY: the handle's reference, given up.
+        unsafe { task.drop_ref() };
     }
 }
 

@@ -3,38 +3,29 @@
 //! Owns the links of every task in it, and for each the scheduler's reference. No lock inside: `scheduler`
 //! keeps each list in a mutex. Called by `scheduler` at spawn, at completion, at shutdown and for reports.
 
-use std::ptr::{self, NonNull};
-
-use super::raw::{Done, Header, Runnable, Task};
+use super::raw::{Done, Runnable, Task, TaskPtr};
 
 /// The links of a task in its list. Only whoever has the list (`&mut TaskList`) touches them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Links {
-    prev: *mut Header,
-    next: *mut Header,
-}
-
-impl Links {
-    pub(super) const fn new() -> Links {
-        Links { prev: ptr::null_mut(), next: ptr::null_mut() }
-    }
+    prev: Option<TaskPtr>,
+    next: Option<TaskPtr>,
 }
 
 /// Live tasks, newest first.
+///
+/// *A task in a list is alive*: the scheduler's reference, given back only after `remove`, keeps it. Whoever
+/// has `&mut` of the list has the sole right to the links of all tasks in it.
 #[derive(Debug)]
 pub(crate) struct TaskList {
-    head: *mut Header,
+    head: Option<TaskPtr>,
     len: usize,
     closed: bool,
 }
 
-// SAFETY: the list owns a reference to each task in it, and touches of a task only links (which belong to the
-// list) and what is `Sync` in a header.
-unsafe impl Send for TaskList {}
-
 impl TaskList {
     pub(crate) const fn new() -> TaskList {
-        TaskList { head: ptr::null_mut(), len: 0, closed: false }
+        TaskList { head: None, len: 0, closed: false }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -48,16 +39,15 @@ impl TaskList {
         if self.closed {
             return false;
         }
-        let task = runnable.header().as_ptr();
-        // SAFETY: "a task in a list is alive": the scheduler's reference, given back only after `remove`,
-        // keeps `task` and `self.head`; `&mut self` gives the sole right to their links.
+        let task = runnable.task();
+        let next = self.head.replace(task);
+        // SAFETY: we have the list, hence the links of the new task and of its neighbour.
         unsafe {
-            (*task).links.with_mut(|links| *links = Links { prev: ptr::null_mut(), next: self.head });
-            if let Some(head) = NonNull::new(self.head) {
-                head.as_ref().links.with_mut(|links| (*links).prev = task);
+            task.links.with_mut(|links| *links = Links { prev: None, next });
+            if let Some(next) = next {
+                next.links.with_mut(|links| (*links).prev = Some(task));
             }
         }
-        self.head = task;
         self.len += 1;
         true
     }
@@ -65,17 +55,15 @@ impl TaskList {
     /// Takes out a task that is done. It must be in this list.
     #[inline]
     pub(crate) fn remove(&mut self, done: &Done) {
-        let task = done.header().as_ptr();
-        // SAFETY: "a task in a list is alive", its neighbours too, and `&mut self` gives the sole right to
-        // the links.
+        // SAFETY: we have the list, hence the links of the task and of its neighbours.
         unsafe {
-            let (prev, next) = (*task).links.with(|links| ((*links).prev, (*links).next));
-            match NonNull::new(prev) {
-                Some(prev) => prev.as_ref().links.with_mut(|links| (*links).next = next),
+            let (prev, next) = done.task().links.with(|links| ((*links).prev, (*links).next));
+            match prev {
+                Some(prev) => prev.links.with_mut(|links| (*links).next = next),
                 None => self.head = next,
             }
-            if let Some(next) = NonNull::new(next) {
-                next.as_ref().links.with_mut(|links| (*links).prev = prev);
+            if let Some(next) = next {
+                next.links.with_mut(|links| (*links).prev = prev);
             }
         }
         self.len -= 1;
@@ -89,14 +77,11 @@ impl TaskList {
     /// A counted reference to each task, newest first.
     pub(crate) fn tasks(&self) -> Vec<Task> {
         let mut tasks = Vec::with_capacity(self.len);
-        let mut next = NonNull::new(self.head);
-        while let Some(header) = next {
-            // SAFETY: "a task in a list is alive"; nobody changes links while we have `&self`, since that
-            // takes `&mut`.
-            unsafe {
-                tasks.push(Task::new(header));
-                next = NonNull::new(header.as_ref().links.with(|links| (*links).next));
-            }
+        let mut next = self.head;
+        while let Some(task) = next {
+            tasks.push(Task::new(task));
+            // SAFETY: nobody changes links while we have `&self`, since that takes `&mut`.
+            next = task.links.with(|links| unsafe { (*links).next });
         }
         tasks
     }

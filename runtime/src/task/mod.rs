@@ -2,12 +2,13 @@
 //!
 //! Owns the life of one task: allocation, state word, wakers, join handle. Names no queue, thread or
 //! descriptor; the one edge upward is the trait [`Schedule`], which `scheduler` and `local` implement. All
-//! pointer casts are in `raw`.
+//! pointer casts are in `raw` and `cell`.
 //!
 //! [`new`] gives three things: a [`Runnable`] (may poll once, vanishes when the poll is pending, comes back
 //! through a wake), a [`JoinHandle`], and, inside, the scheduler's own reference, which it gives back with
 //! [`Done::release`] once the task is out of its list. The life cycle is the table at the top of `state`.
 
+mod cell;
 mod error;
 mod join;
 mod list;

@@ -12,7 +12,8 @@ use std::rc::Rc;
 use std::task::{RawWaker, RawWakerVTable};
 
 use super::*;
-use crate::task::raw::{Root, RootPolled, allocated};
+use crate::task::cell::allocated;
+use crate::task::raw::{Root, RootPolled};
 
 /// What a task did so far.
 #[derive(Default, Clone)]

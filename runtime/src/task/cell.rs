@@ -1,0 +1,276 @@
+//! Layer 1, task. The half of a task that knows its types: the block itself, and what is done with the future
+//! and the output in it.
+//!
+//! Called through the table that `raw` has in each header. "The table fits" is the type [`Typed`]; that the
+//! stage is this thread's to touch, and what is in it, is [`Running`] and [`Ended`].
+
+use std::any::Any;
+use std::future::Future;
+use std::io;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll};
+
+use filch_channels::probe;
+
+use super::error::JoinError;
+use super::raw::{Done, Header, Ran, Runnable, Schedule, Table, TaskPtr};
+use super::state::{Complete, StartPoll, State};
+use super::{Birth, waker};
+use crate::shim::UnsafeCell;
+use crate::util::wake::{drop_payload, guarded};
+
+#[repr(C)]
+struct Cell<F: Future, S> {
+    header: Header,
+    scheduler: *const S,
+    stage: UnsafeCell<Stage<F>>,
+}
+
+/// Which one it is, the state says: `future` until DONE, `output` from then until it is taken.
+union Stage<F: Future> {
+    future: ManuallyDrop<F>,
+    output: ManuallyDrop<Result<F::Output, JoinError>>,
+}
+
+/// How many bytes a task takes.
+#[cfg(test)]
+pub(super) const fn allocated<F: Future, S>() -> usize {
+    size_of::<Cell<F, S>>()
+}
+
+/// A task whose types are known: *the table fits*, for `allocate` put the table of these types there. Alive
+/// while used, as a [`TaskPtr`].
+struct Typed<F: Future, S>(NonNull<Cell<F, S>>);
+
+/// Makes a task. Its only `Runnable`, and whatever references `state` counts, are the caller's to make.
+#[inline]
+pub(super) fn allocate<F: Future + 'static, S: Schedule + 'static>(
+    future: F,
+    scheduler: *const S,
+    birth: Birth,
+    state: State,
+) -> TaskPtr {
+    // Written field by field: a large future is not built on the stack first.
+    let mut cell = Box::<Cell<F, S>>::new_uninit();
+    let place: *mut Cell<F, S> = MaybeUninit::as_mut_ptr(&mut cell);
+    // SAFETY: the box is ours, and all three fields are written before it counts as a `Cell`.
+    unsafe {
+        (&raw mut (*place).header).write(Header::new(birth, state, Typed::<F, S>::TABLE));
+        (&raw mut (*place).scheduler).write(scheduler);
+        (&raw mut (*place).stage).write(UnsafeCell::new(Stage { future: ManuallyDrop::new(future) }));
+        TaskPtr::from_raw(Box::into_raw(cell.assume_init()).cast())
+    }
+}
+
+impl<F: Future, S> Deref for Typed<F, S> {
+    type Target = Cell<F, S>;
+
+    #[inline]
+    fn deref(&self) -> &Cell<F, S> {
+        // SAFETY: the table fits, and alive while used.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<F: Future + 'static, S: Schedule + 'static> Typed<F, S> {
+    const TABLE: &Table = &Table {
+        // SAFETY: the table fits.
+        run: |runnable| unsafe { Running::<F, S>::new(runnable) }.run(),
+        // SAFETY: the table fits.
+        cancel: |runnable, why| unsafe { Running::<F, S>::new(runnable) }.cancel(why),
+        // SAFETY: the table fits. The task is not done, so its scheduler is there.
+        schedule: |runnable| unsafe { (*Self::of(runnable.task()).scheduler).schedule(runnable) },
+        // SAFETY: the table fits, so `to` is of the output's type, since handle and task are; the output is
+        // the caller's.
+        take_output: |task, to| unsafe {
+            to.cast::<Result<F::Output, JoinError>>().write(Self::of(task).take_output())
+        },
+        // SAFETY: the table fits; the rest is the caller's word.
+        call_back: |task| unsafe { Self::of(task).call_back() },
+        // SAFETY: `allocate` made the block by a `Box` of this type; the union drops nothing by itself.
+        free: |task| drop(unsafe { Box::from_raw(task.cast::<Cell<F, S>>().as_ptr()) }),
+    };
+
+    /// # Safety
+    /// The table fits: `allocate` made the task with these types.
+    #[inline]
+    unsafe fn of(task: TaskPtr) -> Typed<F, S> {
+        Typed(task.cast())
+    }
+
+    /// # Safety
+    /// The output is in its place, and the caller's to take, once.
+    unsafe fn take_output(&self) -> Result<F::Output, JoinError> {
+        // SAFETY: the caller says so.
+        self.stage.with_mut(|stage| unsafe { ManuallyDrop::take(&mut (*stage).output) })
+    }
+
+    /// Runs the callbacks with the output in its place.
+    ///
+    /// # Safety
+    /// The output is in its place, and nobody takes it meanwhile.
+    unsafe fn call_back(&self) {
+        let Some(extra) = self.header.extra() else { return };
+        // SAFETY: the caller says so; it is only read here.
+        self.stage.with(|stage| extra.callbacks.run::<F::Output>(unsafe { &(*stage).output }));
+    }
+}
+
+type Payload = Box<dyn Any + Send>;
+
+/// A task that this thread runs. The stage is ours, by the `Runnable`, and holds the future.
+struct Running<F: Future, S>(Runnable, Typed<F, S>);
+
+/// The same when the future is gone, and the task not done yet. The stage is ours, and empty.
+struct Ended<F: Future, S>(Runnable, Typed<F, S>);
+
+/// The `Runnable` back after a poll that was pending, or what the poll came to, with what the drop's panic
+/// carried.
+type Polled<F, S> = Result<(Ended<F, S>, Result<<F as Future>::Output, Payload>, Option<Payload>), Runnable>;
+
+impl<F: Future + 'static, S: Schedule + 'static> Running<F, S> {
+    /// # Safety
+    /// The table fits.
+    #[inline]
+    unsafe fn new(runnable: Runnable) -> Running<F, S> {
+        // SAFETY: the caller says so.
+        let cell = unsafe { Typed::of(runnable.task()) };
+        Running(runnable, cell)
+    }
+
+    #[inline]
+    fn run(self) -> Ran {
+        let task = self.0.task();
+        let seen = match task.state.start_poll() {
+            StartPoll::Poll { seen } => seen,
+            StartPoll::Cancel { .. } => return Ran::Done(self.cancel(None)),
+        };
+        let (ended, result, dropped) = match in_poll(task, |cx| self.poll(cx)) {
+            Ok(polled) => polled,
+            Err(runnable) => {
+                settle(&task);
+                return runnable.end_pending(seen).map_or(Ran::Idle, Ran::Again);
+            }
+        };
+        let output = match (result, dropped) {
+            (Ok(output), None) => Ok(output),
+            (Ok(output), Some(payload)) => {
+                guarded("dropping the output of a task whose drop panicked", || drop(output));
+                Err(ended.panicked(payload))
+            }
+            (Err(payload), second) => {
+                second.into_iter().for_each(drop_payload);
+                Err(ended.panicked(payload))
+            }
+        };
+        settle(&task);
+        Ran::Done(ended.complete(output, true))
+    }
+
+    fn cancel(self, why: Option<io::Error>) -> Done {
+        let task = self.0.task();
+        let (ended, dropped) = in_poll(task, |_| self.drop_future());
+        let error = match dropped {
+            Some(payload) => ended.panicked(payload),
+            None => JoinError::cancelled(task.about(), why),
+        };
+        settle(&task);
+        ended.complete(Err(error), false)
+    }
+
+    /// Polls the future, and drops it unless it is pending.
+    #[inline]
+    fn poll(self, cx: &mut Context<'_>) -> Polled<F, S> {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            self.1.stage.with_mut(|stage| {
+                // SAFETY: the stage is ours. The future does not move: it was written to the heap, and is
+                // dropped there.
+                unsafe { Pin::new_unchecked(&mut *(*stage).future) }.poll(cx)
+            })
+        }));
+        let result = match polled {
+            Ok(Poll::Pending) => return Err(self.0),
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(payload) => Err(payload),
+        };
+        let (ended, dropped) = self.drop_future();
+        Ok((ended, result, dropped))
+    }
+
+    /// Drops the future, and returns what its panic carried, if it did.
+    fn drop_future(self) -> (Ended<F, S>, Option<Payload>) {
+        let dropped = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: the stage is ours, and counts as empty from here on.
+            self.1.stage.with_mut(|stage| unsafe { ManuallyDrop::drop(&mut (*stage).future) });
+        }));
+        (Ended(self.0, self.1), dropped.err())
+    }
+}
+
+impl<F: Future + 'static, S: Schedule + 'static> Ended<F, S> {
+    fn panicked(&self, payload: Payload) -> JoinError {
+        // SAFETY: the task is not done, so its scheduler is there.
+        let hook = unsafe { (*self.1.scheduler).panic_hook() };
+        JoinError::panic(self.1.header.about(), payload, hook)
+    }
+
+    /// Stores the output, says so, and does what that asks for.
+    fn complete(self, output: Result<F::Output, JoinError>, finished: bool) -> Done {
+        let Ended(runnable, cell) = self;
+        // SAFETY: the stage is ours, and empty.
+        cell.stage.with_mut(|stage| unsafe { stage.write(Stage { output: ManuallyDrop::new(output) }) });
+        let (drop_output, wake_join) = loop {
+            match cell.header.state.complete() {
+                // SAFETY: not done, so nobody takes the output.
+                Complete::CallBack => unsafe { cell.call_back() },
+                Complete::Done { drop_output, wake_join } => break (drop_output, wake_join),
+            }
+        };
+        if drop_output {
+            // SAFETY: no handle, so the output is ours to take.
+            discard(unsafe { cell.take_output() });
+        }
+        if wake_join {
+            // SAFETY: the waker is set, and whoever set DONE takes it ("the join waker slot" in `state`).
+            let waker = cell.header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+            if let Some(waker) = waker {
+                guarded("the waker of a join handle", || waker.wake());
+            }
+        }
+        runnable.done(finished)
+    }
+}
+
+/// Runs `f` with the task as the current one of this thread, and with its waker.
+#[inline]
+pub(super) fn in_poll<R>(task: TaskPtr, f: impl FnOnce(&mut Context<'_>) -> R) -> R {
+    waker::lend(task, |cx| {
+        task.probe.start_poll();
+        // SAFETY: the task is alive until `f` has returned, and the pointer is replaced right after.
+        let before = unsafe { probe::set_current(&task.probe) };
+        // `f` does not unwind: what it calls of the user is in a `catch_unwind`.
+        let result = f(cx);
+        // SAFETY: `before` was current before, and so is valid until whoever set it replaces it.
+        unsafe { probe::set_current(before) };
+        result
+    })
+}
+
+/// Ends a poll's account, outside of the poll: what it was granted and did not claim is passed on.
+pub(super) fn settle(header: &Header) {
+    if header.probe.end_poll() {
+        probe::settle_grants(&header.probe);
+    }
+}
+
+/// Drops an output that nobody will see. A panic in it goes to the policy, and one in its drop is only said.
+pub(super) fn discard<T>(output: Result<T, JoinError>) {
+    match output {
+        Ok(output) => guarded("dropping the output of a task", || drop(output)),
+        Err(error) => error.unobserved(),
+    }
+}
