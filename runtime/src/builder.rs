@@ -18,7 +18,8 @@ use crate::task::{PanicHook, TaskPanic};
 /// More than this many workers help nobody, and are taken for a mistake.
 pub const WORKERS_MAX: usize = 1024;
 
-/// What an unobserved panic does: the panic of a task whose [`JoinHandle`](crate::JoinHandle) was dropped before anybody looked.
+/// What an unobserved panic does: the panic of a task whose [`JoinHandle`](crate::JoinHandle) was dropped
+/// before anybody looked.
 ///
 /// A panic that is looked at, through the handle, is the caller's affair, whatever the policy.
 pub enum PanicPolicy {

@@ -19,55 +19,48 @@ pub(crate) const FAR: u64 = u64::MAX - 1;
 
 /// Ticks are nanoseconds since the runtime was built, saturating.
 #[derive(Clone, Debug)]
-pub(crate) enum Clock {
-    /// The machine's monotonic clock.
-    Real { base: Instant },
-    /// A clock that is moved by hand.
-    Virtual(Arc<VirtualClock>),
-}
-
-/// The time of a paused runtime.
-#[derive(Debug)]
-pub(crate) struct VirtualClock {
+pub(crate) struct Clock {
+    /// Tick zero.
     base: Instant,
-    now: AtomicU64,
+    /// The tick at which a virtual clock stands. Without it, this is the machine's monotonic clock.
+    stands_at: Option<Arc<AtomicU64>>,
 }
 
 impl Clock {
     /// The machine's clock, at tick zero now.
     pub(crate) fn real() -> Clock {
-        Clock::Real { base: Instant::now() }
+        Clock { base: Instant::now(), stands_at: None }
     }
 
     /// A clock that stands at tick zero.
     pub(crate) fn virtual_() -> Clock {
-        Clock::Virtual(Arc::new(VirtualClock { base: Instant::now(), now: AtomicU64::new(0) }))
+        Clock { base: Instant::now(), stands_at: Some(Arc::new(AtomicU64::new(0))) }
     }
 
     pub(crate) fn is_virtual(&self) -> bool {
-        matches!(self, Clock::Virtual(_))
+        self.stands_at.is_some()
     }
 
     /// The tick it is now; always before [`FAR`].
     #[inline]
     pub(crate) fn now(&self) -> u64 {
-        match self {
-            Clock::Real { base } => ticks(base.elapsed()).min(FAR - 1),
+        match &self.stands_at {
+            None => ticks(self.base.elapsed()).min(FAR - 1),
             // Ordering: Relaxed. The number is all that is read; whoever is woken by a timer got its waker
             // through the shard's lock.
-            Clock::Virtual(clock) => clock.now.load(Relaxed),
+            Some(tick) => tick.load(Relaxed),
         }
     }
 
     /// The instant of tick `ns`; the last one that the platform can name where `ns` is beyond it.
     pub(crate) fn instant(&self, ns: u64) -> Instant {
-        saturating_add(self.base(), Duration::from_nanos(ns))
+        saturating(self.base, Duration::from_nanos(ns), Instant::checked_add)
     }
 
     /// The tick of `instant` (ours or the standard library's): zero before the runtime was built, at most
     /// [`FAR`].
     pub(crate) fn ticks(&self, instant: impl Into<Instant>) -> u64 {
-        ticks(instant.into().saturating_duration_since(self.base()))
+        ticks(instant.into().saturating_duration_since(self.base))
     }
 
     /// Moves a virtual clock forward to tick `ns`, never back.
@@ -75,22 +68,15 @@ impl Clock {
     /// # Panics
     /// If the clock is real.
     pub(crate) fn advance_to(&self, ns: u64) {
-        let Clock::Virtual(clock) = self else { panic!("a real clock cannot be moved") };
+        let tick = self.stands_at.as_ref().expect("a real clock cannot be moved");
         let to = ns.min(FAR - 1);
         // Ordering: Relaxed, as in `now`.
-        let mut now = clock.now.load(Relaxed);
+        let mut now = tick.load(Relaxed);
         while now < to {
-            match clock.now.compare_exchange_weak(now, to, Relaxed, Relaxed) {
+            match tick.compare_exchange_weak(now, to, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(moved) => now = moved,
             }
-        }
-    }
-
-    fn base(&self) -> Instant {
-        match self {
-            Clock::Real { base } => *base,
-            Clock::Virtual(clock) => clock.base,
         }
     }
 }
@@ -102,18 +88,9 @@ pub(crate) fn ticks(duration: Duration) -> u64 {
     seconds.saturating_add(u64::from(duration.subsec_nanos())).min(FAR)
 }
 
-/// `instant + duration`, or the last instant that the platform can name.
-pub(crate) fn saturating_add(instant: Instant, duration: Duration) -> Instant {
-    last_step(instant, duration, Instant::checked_add)
-}
-
-/// `instant - duration`, or the first instant that the platform can name.
-pub(crate) fn saturating_sub(instant: Instant, duration: Duration) -> Instant {
-    last_step(instant, duration, Instant::checked_sub)
-}
-
-/// `instant` moved by `duration`, or as far as `step` goes.
-fn last_step(
+/// `instant` moved by `duration`, or as far as `step` goes: to the last instant that the platform can name
+/// (`checked_add`), or to the first (`checked_sub`).
+pub(crate) fn saturating(
     instant: Instant,
     duration: Duration,
     step: fn(&Instant, Duration) -> Option<Instant>,
@@ -148,10 +125,10 @@ mod tests {
         let clock = Clock::real();
         let base = clock.instant(0);
         assert_eq!(clock.ticks(base.checked_sub(Duration::from_secs(1)).unwrap_or(base)), 0);
-        let last = saturating_add(base, Duration::MAX);
+        let last = saturating(base, Duration::MAX, Instant::checked_add);
         assert_eq!(clock.ticks(last), FAR);
         assert_eq!(last.checked_add(Duration::from_nanos(1)), None);
-        assert_eq!(saturating_add(last, Duration::MAX), last);
+        assert_eq!(saturating(last, Duration::MAX, Instant::checked_add), last);
         assert_eq!(ticks(Duration::MAX), FAR);
         assert_eq!(ticks(Duration::from_nanos(u64::MAX)), FAR);
     }

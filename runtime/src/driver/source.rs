@@ -339,8 +339,8 @@ impl Source {
 
     /// Runs `op` until it does not say `WouldBlock`, waiting for an event whenever it would surely say so.
     ///
-    /// `arm` tells the selector of the waiter's interest, which it is given; it is called when `op` would block and that has not been
-    /// done yet. Spends one of the task's budget for each result.
+    /// `arm` tells the selector of the waiter's interest, which it is given; it is called when `op` would block
+    /// and that has not been done yet. Spends one of the task's budget for each result.
     pub(crate) fn poll_io<T>(
         &self,
         waiter: &mut Waiter,

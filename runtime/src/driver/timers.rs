@@ -1,4 +1,4 @@
-//! Layer 1, driver. The timers of one worker: a wheel, the wakers that hang on it, and a lock round both.
+//! Layer 1, driver. The timers of one worker: a wheel with wakers on it, and a lock round it.
 //!
 //! Owns the moment of firing. A shard belongs to one worker, which fires it, and sleeps no longer than to its
 //! first deadline; but any thread may insert and cancel (a sleep moves about with its task), and any worker
@@ -54,7 +54,7 @@ pub(crate) enum Reset {
 // Two lines of 64 bytes: adjacent ones are fetched in pairs.
 #[repr(align(128))]
 pub(crate) struct TimerShard {
-    state: Mutex<State>,
+    wheel: Mutex<Wheel<Waker>>,
     /// At most the first deadline; written under the lock only.
     earliest: AtomicU64,
     /// To when the owner sleeps at most; `0` while it is awake.
@@ -63,23 +63,15 @@ pub(crate) struct TimerShard {
     clock: Clock,
 }
 
-struct State {
-    wheel: Wheel,
-    /// The waker of each armed entry of the wheel, at its index.
-    wakers: Vec<Option<Waker>>,
-}
-
-impl State {
-    /// No timer is due before this tick; [`NEVER`] if all that are left never fire.
-    fn first(&self) -> u64 {
-        self.wheel.next_wake().filter(|tick| *tick < FAR).unwrap_or(NEVER)
-    }
+/// No timer is due before this tick; [`NEVER`] if all that are left never fire.
+fn first(wheel: &Wheel<Waker>) -> u64 {
+    wheel.next_wake().filter(|tick| *tick < FAR).unwrap_or(NEVER)
 }
 
 impl TimerShard {
     pub(crate) fn new(index: usize, clock: Clock) -> Arc<TimerShard> {
         Arc::new(TimerShard {
-            state: Mutex::new(State { wheel: Wheel::new(), wakers: Vec::new() }),
+            wheel: Mutex::new(Wheel::new()),
             earliest: AtomicU64::new(NEVER),
             parked_until: AtomicU64::new(0),
             index,
@@ -99,59 +91,41 @@ impl TimerShard {
 
     /// Adds a timer. True: the owner sleeps past its deadline, and the caller must wake it.
     pub(crate) fn insert(&self, deadline: u64, waker: Waker) -> (TimerKey, bool) {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let index = state.wheel.insert(deadline);
-        let place = index as usize;
-        if place >= state.wakers.len() {
-            if place >= state.wakers.capacity() {
-                state.wakers.reserve_exact((place / 4).max(64));
-            }
-            state.wakers.resize_with(place + 1, || None);
-        }
-        // The place was empty: nothing is dropped here.
-        state.wakers[place] = Some(waker);
+        let mut wheel = self.wheel.lock();
+        let index = wheel.insert(deadline, waker);
         (TimerKey(index), self.announce(deadline))
     }
 
     /// Has the timer wake `waker` from now on. False: it has fired already, and wakes nobody.
     pub(crate) fn update_waker(&self, key: &TimerKey, waker: &Waker) -> bool {
-        match &self.state.lock().wakers[key.0 as usize] {
+        match self.wheel.lock().get_mut(key.0) {
             None => return false,
             Some(known) if known.will_wake(waker) => return true,
             Some(_) => {}
         }
         let new = waker.clone();
-        let mut state = self.state.lock();
-        let place = &mut state.wakers[key.0 as usize];
+        let mut wheel = self.wheel.lock();
         // What is left over, the old one or the new one, is dropped after the lock.
-        let (armed, left_over) = match place {
-            Some(_) => (true, place.replace(new)),
-            None => (false, Some(new)),
+        let (armed, left_over) = match wheel.get_mut(key.0) {
+            Some(known) => (true, std::mem::replace(known, new)),
+            None => (false, new),
         };
-        drop(state);
+        drop(wheel);
         drop(left_over);
         armed
     }
 
     /// Gives up the timer. True: it had yet to fire, and now never will.
     pub(crate) fn cancel(&self, key: TimerKey) -> bool {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let waker = state.wakers[key.0 as usize].take();
-        let armed = state.wheel.release(key.0);
-        if state.wheel.size() == 0 {
-            state.wakers = Vec::new();
-        }
-        drop(guard);
-        drop(waker);
-        armed
+        // The lock is let go at the end of this line, before the waker is dropped.
+        let waker = self.wheel.lock().release(key.0);
+        waker.is_some()
     }
 
     /// Moves the timer to another deadline, if it has not fired. It keeps its waker.
     pub(crate) fn reset(&self, key: &TimerKey, deadline: u64) -> Reset {
-        let mut state = self.state.lock();
-        if !state.wheel.reset(key.0, deadline) {
+        let mut wheel = self.wheel.lock();
+        if !wheel.reset(key.0, deadline) {
             return Reset::Fired;
         }
         Reset::Armed { must_unpark: self.announce(deadline) }
@@ -162,8 +136,8 @@ impl TimerShard {
     /// right.
     #[must_use]
     pub(crate) fn prepare_park(&self) -> u64 {
-        let state = self.state.lock();
-        let next = state.first();
+        let wheel = self.wheel.lock();
+        let next = first(&wheel);
         // Ordering: Relaxed, both; whom they concern reads them under the lock, or can do with an old value.
         self.earliest.store(next, Relaxed);
         self.parked_until.store(next, Relaxed);
@@ -192,18 +166,16 @@ impl TimerShard {
     /// where it then is.
     pub(crate) fn fire(&self, now: u64, out: &mut Vec<Waker>) -> usize {
         out.reserve(BATCH);
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let wakers = &mut state.wakers;
-        let fired = state.wheel.expire(now, BATCH, |index| out.extend(wakers[index as usize].take()));
+        let mut wheel = self.wheel.lock();
+        let fired = wheel.expire(now, BATCH, out);
         // Ordering: Relaxed, as in `prepare_park`.
-        self.earliest.store(state.first(), Relaxed);
+        self.earliest.store(first(&wheel), Relaxed);
         fired
     }
 
     /// Whether all timers have fired.
     pub(crate) fn is_empty(&self) -> bool {
-        self.state.lock().wheel.next_wake().is_none()
+        self.wheel.lock().next_wake().is_none()
     }
 
     /// Makes a new deadline known; the caller holds the lock. True: the owner must be woken.

@@ -1,7 +1,8 @@
 //! Layer 1, driver. A hierarchical timing wheel over `u64` ticks.
 //!
 //! Owns deadlines and their order, and nothing else: no clock, lock or waker. A timer is an index into a
-//! slab; what hangs on it is kept by `timers`, the only caller, at the same index of a vector of its own.
+//! slab. On it hangs a value of the caller's (for `timers`, the only one, a waker), which comes out when it
+//! fires or is released; none is cloned or dropped in here.
 //!
 //! After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 7, with the level
 //! found by the highest digit in which deadline and cursor differ, as in tokio's. How we differ:
@@ -26,19 +27,19 @@ const _: () = assert!(SLOT_BITS + LEVEL_BITS * LEVELS as u32 == u64::BITS);
 
 /// No entry.
 const NIL: u32 = u32::MAX;
-/// The place of an entry that is in no list: it has fired, or its index is free.
-const NOWHERE: u16 = u16::MAX;
 /// A slab that is empty and larger than this is given back.
 const KEEP: usize = 256;
 
 /// One timer, or one free index.
 #[derive(Debug)]
-struct Entry {
+struct Entry<T> {
     deadline: u64,
+    /// There while the entry is in a list, that is until it fires.
+    value: Option<T>,
     prev: u32,
     /// The next entry of the same slot, or the next free index.
     next: u32,
-    /// Which list the entry is in: `level * SLOTS + slot`.
+    /// Which list the entry is in, or was last: `level * SLOTS + slot`.
     place: u16,
 }
 
@@ -59,7 +60,7 @@ struct Slot {
 ///   named by that digit. So slots behind the cursor are empty, the cursor's own slot is empty on all levels
 ///   but the lowest, and what is in a lower level is due before what is in a higher one.
 #[derive(Debug)]
-pub(crate) struct Wheel {
+pub(crate) struct Wheel<T> {
     /// All units before this one have been fired.
     cursor: u64,
     /// Whether the list of the cursor's slot is in firing order.
@@ -69,12 +70,12 @@ pub(crate) struct Wheel {
     /// For each level, which slots are not empty.
     occupied: [u64; LEVELS],
     slots: Box<[Slot]>,
-    entries: Vec<Entry>,
+    entries: Vec<Entry<T>>,
     scratch: Vec<(u64, u32)>,
 }
 
-impl Wheel {
-    pub(crate) fn new() -> Wheel {
+impl<T> Wheel<T> {
+    pub(crate) fn new() -> Wheel<T> {
         Wheel {
             cursor: 0,
             sorted: true,
@@ -87,24 +88,15 @@ impl Wheel {
         }
     }
 
-    /// One more than the highest index that is or was in use.
-    pub(crate) fn size(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub(crate) fn is_armed(&self, index: u32) -> bool {
-        self.entries[index as usize].place != NOWHERE
-    }
-
     /// Adds a timer. Its index is the caller's until [`release`](Wheel::release), whether it fires or not.
-    pub(crate) fn insert(&mut self, deadline: u64) -> u32 {
+    pub(crate) fn insert(&mut self, deadline: u64, value: T) -> u32 {
         if self.free == NIL {
             self.grow();
         }
         let index = self.free;
         self.free = self.entries[index as usize].next;
         self.used += 1;
-        self.arm(index, deadline);
+        self.arm(index, deadline, value);
         index
     }
 
@@ -118,16 +110,18 @@ impl Wheel {
         }
         let index =
             u32::try_from(size).ok().filter(|index| *index != NIL).expect("fewer than 2^32 - 1 timers");
-        self.entries.push(Entry { deadline: 0, prev: NIL, next: NIL, place: NOWHERE });
+        self.entries.push(Entry { deadline: 0, value: None, prev: NIL, next: NIL, place: 0 });
         self.free = index;
     }
 
-    /// Takes the timer out and gives its index back. Whether it had yet to fire.
-    pub(crate) fn release(&mut self, index: u32) -> bool {
-        let armed = self.is_armed(index);
-        if armed {
-            self.unlink(index);
-        }
+    /// What hangs on the timer, if it has yet to fire.
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.entries[index as usize].value.as_mut()
+    }
+
+    /// Takes the timer out and gives its index back. The value is there if it had yet to fire.
+    pub(crate) fn release(&mut self, index: u32) -> Option<T> {
+        let value = self.disarm(index);
         self.entries[index as usize].next = self.free;
         self.free = index;
         self.used -= 1;
@@ -136,18 +130,15 @@ impl Wheel {
             self.entries = Vec::new();
             self.free = NIL;
         }
-        armed
+        value
     }
 
     /// Moves the timer to another deadline, behind all that have it already. Does nothing if it has fired:
     /// `false`.
     pub(crate) fn reset(&mut self, index: u32, deadline: u64) -> bool {
-        let armed = self.is_armed(index);
-        if armed {
-            self.unlink(index);
-            self.arm(index, deadline);
-        }
-        armed
+        let Some(value) = self.disarm(index) else { return false };
+        self.arm(index, deadline, value);
+        true
     }
 
     /// No timer is due before this tick: exact, but for timers that were cancelled since the last
@@ -157,9 +148,9 @@ impl Wheel {
         Some(self.slots[level * SLOTS + slot].earliest)
     }
 
-    /// Takes out at most `limit` timers that are due at `now`, in firing order, and gives each index to
-    /// `fired`. Returns how many. If that is `limit`, there may be more.
-    pub(crate) fn expire(&mut self, now: u64, limit: usize, mut fired: impl FnMut(u32)) -> usize {
+    /// Fires at most `limit` timers that are due at `now`, in order, and moves what hangs on them to `out`.
+    /// Returns how many. If that is `limit`, there may be more.
+    pub(crate) fn expire(&mut self, now: u64, limit: usize, out: &mut Vec<T>) -> usize {
         let mut count = 0;
         loop {
             self.sort_current();
@@ -171,9 +162,8 @@ impl Wheel {
                     self.slots[current].earliest = deadline;
                     return count;
                 }
-                self.unlink(head);
+                out.extend(self.disarm(head));
                 count += 1;
-                fired(head);
             }
             let now_unit = now >> SLOT_BITS;
             match self.first_slot().map(|(level, slot)| (level, slot, self.start(level, slot))) {
@@ -193,9 +183,16 @@ impl Wheel {
         }
     }
 
-    fn arm(&mut self, index: u32, deadline: u64) {
-        self.entries[index as usize].deadline = deadline;
+    fn arm(&mut self, index: u32, deadline: u64, value: T) {
+        let entry = &mut self.entries[index as usize];
+        (entry.deadline, entry.value) = (deadline, Some(value));
         self.link(index);
+    }
+
+    fn disarm(&mut self, index: u32) -> Option<T> {
+        let value = self.entries[index as usize].value.take()?;
+        self.unlink(index);
+        Some(value)
     }
 
     /// The place of the cursor's slot of level 0.
@@ -251,9 +248,8 @@ impl Wheel {
     }
 
     fn unlink(&mut self, index: u32) {
-        let entry = &mut self.entries[index as usize];
+        let entry = &self.entries[index as usize];
         let (prev, next, place) = (entry.prev, entry.next, usize::from(entry.place));
-        entry.place = NOWHERE;
         match prev {
             NIL => self.slots[place].head = next,
             _ => self.entries[prev as usize].next = next,

@@ -11,7 +11,6 @@ use super::core::{Core, Role, Tell};
 use super::lease::Lease;
 use super::shared::{Remote, Scheduler};
 use crate::context;
-use crate::driver::clock::Clock;
 use crate::shim::Arc;
 use crate::shim::Mutex;
 use crate::shim::Ordering::{Relaxed, SeqCst};
@@ -334,7 +333,7 @@ impl Worker {
     /// Blocks in the reactor if it is free, else on the own parker.
     fn block(&self, core: &mut Core, until: u64) {
         let clock = self.scheduler.driver.clock();
-        if let Clock::Virtual(_) = clock {
+        if clock.is_virtual() {
             return self.block_virtual(core, until);
         }
         let timeout = self.timeout(until);

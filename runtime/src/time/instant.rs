@@ -90,13 +90,13 @@ impl Instant {
     /// This point and `duration`, or the last one that the platform can name.
     #[must_use]
     pub fn saturating_add(&self, duration: Duration) -> Instant {
-        Instant(clock::saturating_add(self.0, duration))
+        Instant(clock::saturating(self.0, duration, StdInstant::checked_add))
     }
 
     /// This point less `duration`, or the first one that the platform can name.
     #[must_use]
     pub fn saturating_sub(&self, duration: Duration) -> Instant {
-        Instant(clock::saturating_sub(self.0, duration))
+        Instant(clock::saturating(self.0, duration, StdInstant::checked_sub))
     }
 }
 

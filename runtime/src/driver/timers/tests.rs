@@ -28,7 +28,7 @@ fn shard() -> Arc<TimerShard> {
 
 /// How many timers have yet to fire.
 fn armed(shard: &TimerShard) -> usize {
-    shard.state.lock().wakers.iter().flatten().count()
+    shard.wheel.lock().armed()
 }
 
 /// Fires one batch and wakes it; how many there were.
