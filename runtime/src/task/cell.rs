@@ -79,9 +79,9 @@ impl<F: Future, S> Deref for Typed<F, S> {
 impl<F: Future + 'static, S: Schedule + 'static> Typed<F, S> {
     const TABLE: &Table = &Table {
         // SAFETY: the table fits.
-        run: |runnable| unsafe { Running::<F, S>::new(runnable) }.run(),
+        run: |runnable| Running::<F, S>(unsafe { Typed::of(runnable.task()) }, runnable).run(),
         // SAFETY: the table fits.
-        cancel: |runnable, why| unsafe { Running::<F, S>::new(runnable) }.cancel(why),
+        cancel: |runnable, why| Running::<F, S>(unsafe { Typed::of(runnable.task()) }, runnable).cancel(why),
         // SAFETY: the table fits. The task is not done, so its scheduler is there.
         schedule: |runnable| unsafe { (*Self::of(runnable.task()).scheduler).schedule(runnable) },
         // SAFETY: the table fits, so `to` is of the output's type, since handle and task are; the output is
@@ -114,98 +114,83 @@ impl<F: Future + 'static, S: Schedule + 'static> Typed<F, S> {
     /// # Safety
     /// The output is in its place, and nobody takes it meanwhile.
     unsafe fn call_back(&self) {
-        let Some(extra) = self.header.extra() else { return };
         // SAFETY: the caller says so; it is only read here.
-        self.stage.with(|stage| extra.callbacks.run::<F::Output>(unsafe { &(*stage).output }));
+        self.stage.with(|stage| self.header.call_back(unsafe { &*(*stage).output }));
     }
 }
 
 type Payload = Box<dyn Any + Send>;
 
 /// A task that this thread runs. The stage is ours, by the `Runnable`, and holds the future.
-struct Running<F: Future, S>(Runnable, Typed<F, S>);
+struct Running<F: Future, S>(Typed<F, S>, Runnable);
 
 /// The same when the future is gone, and the task not done yet. The stage is ours, and empty.
-struct Ended<F: Future, S>(Runnable, Typed<F, S>);
+struct Ended<F: Future, S>(Typed<F, S>, Runnable);
 
-/// The `Runnable` back after a poll that was pending, or what the poll came to, with what the drop's panic
-/// carried.
-type Polled<F, S> = Result<(Ended<F, S>, Result<<F as Future>::Output, Payload>, Option<Payload>), Runnable>;
+/// The `Runnable` back after a poll that was pending, or what the poll came to.
+type Polled<F, S> = Result<(Ended<F, S>, Result<<F as Future>::Output, Payload>), Runnable>;
 
 impl<F: Future + 'static, S: Schedule + 'static> Running<F, S> {
-    /// # Safety
-    /// The table fits.
-    #[inline]
-    unsafe fn new(runnable: Runnable) -> Running<F, S> {
-        // SAFETY: the caller says so.
-        let cell = unsafe { Typed::of(runnable.task()) };
-        Running(runnable, cell)
-    }
-
-    #[inline]
     fn run(self) -> Ran {
-        let task = self.0.task();
+        let task = self.1.task();
         let seen = match task.state.start_poll() {
             StartPoll::Poll { seen } => seen,
             StartPoll::Cancel { .. } => return Ran::Done(self.cancel(None)),
         };
-        let (ended, result, dropped) = match in_poll(task, |cx| self.poll(cx)) {
-            Ok(polled) => polled,
-            Err(runnable) => {
-                settle(&task);
-                return runnable.end_pending(seen).map_or(Ran::Idle, Ran::Again);
+        match in_poll(task, |cx| self.poll(cx)) {
+            Err(runnable) => runnable.end_pending(seen).map_or(Ran::Idle, Ran::Again),
+            Ok((ended, result)) => {
+                let output = result.map_err(|payload| ended.panicked(payload));
+                Ran::Done(ended.complete(output, true))
             }
-        };
-        let output = match (result, dropped) {
-            (Ok(output), None) => Ok(output),
-            (Ok(output), Some(payload)) => {
-                guarded("dropping the output of a task whose drop panicked", || drop(output));
-                Err(ended.panicked(payload))
-            }
-            (Err(payload), second) => {
-                second.into_iter().for_each(drop_payload);
-                Err(ended.panicked(payload))
-            }
-        };
-        settle(&task);
-        Ran::Done(ended.complete(output, true))
+        }
     }
 
     fn cancel(self, why: Option<io::Error>) -> Done {
-        let task = self.0.task();
+        let task = self.1.task();
         let (ended, dropped) = in_poll(task, |_| self.drop_future());
         let error = match dropped {
             Some(payload) => ended.panicked(payload),
             None => JoinError::cancelled(task.about(), why),
         };
-        settle(&task);
         ended.complete(Err(error), false)
     }
 
-    /// Polls the future, and drops it unless it is pending.
+    /// Polls the future, and drops it unless it is pending. A panic of the poll counts more than one of the
+    /// drop, and either more than the output.
     #[inline]
     fn poll(self, cx: &mut Context<'_>) -> Polled<F, S> {
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            self.1.stage.with_mut(|stage| {
+            self.0.stage.with_mut(|stage| {
                 // SAFETY: the stage is ours. The future does not move: it was written to the heap, and is
                 // dropped there.
                 unsafe { Pin::new_unchecked(&mut *(*stage).future) }.poll(cx)
             })
         }));
         let result = match polled {
-            Ok(Poll::Pending) => return Err(self.0),
+            Ok(Poll::Pending) => return Err(self.1),
             Ok(Poll::Ready(output)) => Ok(output),
             Err(payload) => Err(payload),
         };
         let (ended, dropped) = self.drop_future();
-        Ok((ended, result, dropped))
+        let result = match (result, dropped) {
+            (Ok(output), Some(payload)) => {
+                guarded("dropping the output of a task whose drop panicked", || drop(output));
+                Err(payload)
+            }
+            (result, second) => {
+                second.into_iter().for_each(drop_payload);
+                result
+            }
+        };
+        Ok((ended, result))
     }
 
     /// Drops the future, and returns what its panic carried, if it did.
     fn drop_future(self) -> (Ended<F, S>, Option<Payload>) {
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: the stage is ours, and counts as empty from here on.
-            self.1.stage.with_mut(|stage| unsafe { ManuallyDrop::drop(&mut (*stage).future) });
+            self.0.stage.with_mut(|stage| unsafe { ManuallyDrop::drop(&mut (*stage).future) });
         }));
         (Ended(self.0, self.1), dropped.err())
     }
@@ -214,13 +199,13 @@ impl<F: Future + 'static, S: Schedule + 'static> Running<F, S> {
 impl<F: Future + 'static, S: Schedule + 'static> Ended<F, S> {
     fn panicked(&self, payload: Payload) -> JoinError {
         // SAFETY: the task is not done, so its scheduler is there.
-        let hook = unsafe { (*self.1.scheduler).panic_hook() };
-        JoinError::panic(self.1.header.about(), payload, hook)
+        let hook = unsafe { (*self.0.scheduler).panic_hook() };
+        JoinError::panic(self.0.header.about(), payload, hook)
     }
 
     /// Stores the output, says so, and does what that asks for.
     fn complete(self, output: Result<F::Output, JoinError>, finished: bool) -> Done {
-        let Ended(runnable, cell) = self;
+        let Ended(cell, runnable) = self;
         // SAFETY: the stage is ours, and empty.
         cell.stage.with_mut(|stage| unsafe { stage.write(Stage { output: ManuallyDrop::new(output) }) });
         let (drop_output, wake_join) = loop {
@@ -248,23 +233,18 @@ impl<F: Future + 'static, S: Schedule + 'static> Ended<F, S> {
 /// Runs `f` with the task as the current one of this thread, and with its waker.
 #[inline]
 pub(super) fn in_poll<R>(task: TaskPtr, f: impl FnOnce(&mut Context<'_>) -> R) -> R {
-    waker::lend(task, |cx| {
-        task.probe.start_poll();
-        // SAFETY: the task is alive until `f` has returned, and the pointer is replaced right after.
-        let before = unsafe { probe::set_current(&task.probe) };
-        // `f` does not unwind: what it calls of the user is in a `catch_unwind`.
-        let result = f(cx);
-        // SAFETY: `before` was current before, and so is valid until whoever set it replaces it.
-        unsafe { probe::set_current(before) };
-        result
-    })
-}
-
-/// Ends a poll's account, outside of the poll: what it was granted and did not claim is passed on.
-pub(super) fn settle(header: &Header) {
-    if header.probe.end_poll() {
-        probe::settle_grants(&header.probe);
+    task.probe.start_poll();
+    // SAFETY: the task is alive until `f` has returned, and the pointer is replaced right after.
+    let before = unsafe { probe::set_current(&task.probe) };
+    // `f` does not unwind: what it calls of the user is in a `catch_unwind`.
+    let result = waker::lend(task, f);
+    // SAFETY: `before` was current before, and so is valid until whoever set it replaces it.
+    unsafe { probe::set_current(before) };
+    // Outside of the poll: what the task was granted and did not claim is passed on.
+    if task.probe.end_poll() {
+        probe::settle_grants(&task.probe);
     }
+    result
 }
 
 /// Drops an output that nobody will see. A panic in it goes to the policy, and one in its drop is only said.

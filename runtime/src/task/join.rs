@@ -3,7 +3,6 @@
 //! Owns nothing but a reference and, through the state word, the join waker slot. The protocol of the slot is
 //! in `state`. Called by user code on any thread.
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -18,7 +17,6 @@ use super::cell::discard;
 use super::error::JoinError;
 use super::raw::{Task, TaskPtr};
 use super::state::DropHandle;
-use crate::shim::Mutex;
 use crate::util::block;
 use crate::util::wake::guarded;
 
@@ -95,9 +93,8 @@ impl<T> JoinHandle<T> {
             // SAFETY: JOIN_WAKER is clear, so the slot is the handle's alone, and `&self` is not shared: only
             // `poll` (which has `&mut`) calls this.
             let slot = unsafe { &mut *slot };
-            match slot {
-                Some(there) if there.will_wake(waker) => {}
-                _ => *slot = Some(waker.clone()),
+            if !slot.as_ref().is_some_and(|there| there.will_wake(waker)) {
+                *slot = Some(waker.clone());
             }
         });
         task.state.set_join_waker()
@@ -162,7 +159,9 @@ impl<T> JoinHandle<T> {
     {
         assert!(!self.is_taken(), "on_done after the output was taken");
         let task = self.task();
-        task.make_extra().callbacks.push::<T>(Box::new(callback));
+        task.push_callback(Box::new(|output| {
+            callback(output.downcast_ref().expect("one task has one type of output"));
+        }));
         if !task.state.set_callbacks() {
             // SAFETY: done; the output stays in its place while we are here, for only `&mut self` takes it.
             unsafe { task.call_back() };
@@ -236,28 +235,5 @@ impl AbortHandle {
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AbortHandle").field("id", &self.id()).field("finished", &self.is_finished()).finish()
-    }
-}
-
-type Callback<T> = Box<dyn FnOnce(&Result<T, JoinError>) + Send>;
-
-/// What `on_done` left to call: a `Vec<Callback<T>>`, for the `T` of the task.
-#[derive(Default)]
-pub(super) struct Callbacks(Mutex<Option<Box<dyn Any + Send>>>);
-
-impl Callbacks {
-    fn push<T: 'static>(&self, callback: Callback<T>) {
-        let mut all = self.0.lock();
-        let all = all.get_or_insert_with(|| Box::new(Vec::<Callback<T>>::new()));
-        all.downcast_mut::<Vec<Callback<T>>>().expect("one task has one type of output").push(callback);
-    }
-
-    /// Calls each, once. May run on two threads at once; each callback is called by one of them.
-    pub(super) fn run<T: 'static>(&self, output: &Result<T, JoinError>) {
-        let all = self.0.lock().take();
-        let Some(all) = all.and_then(|all| all.downcast::<Vec<Callback<T>>>().ok()) else { return };
-        for callback in *all {
-            guarded("an on_done callback", || callback(output));
-        }
     }
 }

@@ -6,8 +6,9 @@
 //! and scheduler, which `cell` makes. Called by `scheduler` (through [`Runnable`]), `waker` and `join`. What
 //! each field needs is in the table of `state`.
 
+use std::any::Any;
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
@@ -16,14 +17,15 @@ use std::task::{Context, Poll, Waker};
 use filch_channels::probe;
 
 use super::Birth;
-use super::cell::{allocate, in_poll, settle};
+use super::cell::{allocate, in_poll};
 use super::error::{JoinError, PanicHook, TaskPanic};
-use super::join::{Callbacks, JoinHandle};
+use super::join::JoinHandle;
 use super::list::Links;
 use super::state::{EndPoll, StartPoll, State, WakeByVal};
 use crate::shim::Ordering::{AcqRel, Acquire};
-use crate::shim::UnsafeCell;
 use crate::shim::task::AtomicPtr;
+use crate::shim::{Mutex, UnsafeCell};
+use crate::util::wake::guarded;
 
 /// What a task asks of whoever runs it. The only edge from this layer upward.
 ///
@@ -88,10 +90,14 @@ impl Deref for TaskPtr {
 
 /// What few tasks have.
 #[derive(Default)]
-pub(super) struct Extra {
+struct Extra {
     name: Option<Box<str>>,
-    pub(super) callbacks: Callbacks,
+    /// What `on_done` left to call.
+    callbacks: Mutex<Vec<Callback>>,
 }
+
+/// Gets the `Result<T, JoinError>` of the task, whatever `T` is.
+pub(super) type Callback = Box<dyn FnOnce(&dyn Any) + Send>;
 
 /// What `cell` does for a task of given types. Called with a task whose table this is, and no other.
 pub(super) struct Table {
@@ -131,7 +137,7 @@ pub(crate) enum Ran {
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Done {
-    task: TaskPtr,
+    pub(super) task: TaskPtr,
     /// Whether it ended by itself, with an output or a panic.
     pub(crate) finished: bool,
 }
@@ -153,19 +159,13 @@ pub(crate) unsafe fn new<F: Future + 'static, S: Schedule + 'static>(
 
 impl TaskPtr {
     /// # Safety
-    /// `raw` came from `as_raw`, and the task is alive while the result is used.
+    /// `raw` came from `cast`, and the task is alive while the result is used.
     #[inline]
     pub(super) unsafe fn from_raw(raw: *const ()) -> TaskPtr {
-        // SAFETY: it was not null in `as_raw`.
+        // SAFETY: it was not null in `cast`.
         TaskPtr(unsafe { NonNull::new_unchecked(raw.cast_mut().cast()) })
     }
 
-    #[inline]
-    pub(super) fn as_raw(self) -> *mut () {
-        self.0.as_ptr().cast()
-    }
-
-    #[inline]
     pub(super) fn cast<T>(self) -> NonNull<T> {
         self.0.cast()
     }
@@ -266,15 +266,15 @@ impl Header {
         self.extra().and_then(|extra| extra.name.as_deref())
     }
 
-    pub(super) fn extra(&self) -> Option<&Extra> {
+    fn extra(&self) -> Option<&Extra> {
         // Ordering: Acquire pairs with the Release of the exchange below, or the hand-over of the task after
         // `new`.
         // SAFETY: once set, the pointer stays until the task is freed.
         unsafe { self.extra.load(Acquire).as_ref() }
     }
 
-    /// The extra part, made if it was not there.
-    pub(super) fn make_extra(&self) -> &Extra {
+    /// Leaves `callback` to be called with the output.
+    pub(super) fn push_callback(&self, callback: Callback) {
         if self.extra().is_none() {
             let new = Box::into_raw(Box::<Extra>::default());
             if self.extra.compare_exchange(ptr::null_mut(), new, AcqRel, Acquire).is_err() {
@@ -282,7 +282,16 @@ impl Header {
                 drop(unsafe { Box::from_raw(new) });
             }
         }
-        self.extra().expect("it was made, here or on another thread")
+        let extra = self.extra().expect("it was made, here or on another thread");
+        extra.callbacks.lock().push(callback);
+    }
+
+    /// Calls each callback, once. May run on two threads at once; each callback is called by one of them.
+    pub(super) fn call_back(&self, output: &dyn Any) {
+        let all = self.extra().map(|extra| mem::take(&mut *extra.callbacks.lock()));
+        for callback in all.into_iter().flatten() {
+            guarded("an on_done callback", || callback(output));
+        }
     }
 }
 
@@ -291,7 +300,7 @@ impl Drop for Header {
         // Ordering: Acquire: the last reference was given back after any other thread's store of the pointer.
         let extra = self.extra.load(Acquire);
         if !extra.is_null() {
-            // SAFETY: `new` or `make_extra` made it by a `Box`, and nobody else can reach it any more.
+            // SAFETY: `new` or `push_callback` made it by a `Box`, and nobody else can reach it any more.
             drop(unsafe { Box::from_raw(extra) });
         }
     }
@@ -346,7 +355,7 @@ impl Runnable {
     }
 
     pub(crate) fn into_raw(self) -> *mut () {
-        self.0.as_raw()
+        self.0.cast().as_ptr()
     }
 
     /// # Safety
@@ -358,10 +367,6 @@ impl Runnable {
 }
 
 impl Done {
-    pub(super) fn task(&self) -> TaskPtr {
-        self.task
-    }
-
     pub(crate) fn list(&self) -> u16 {
         self.task.probe.tag()
     }
@@ -484,9 +489,7 @@ impl Root {
     }
 
     fn with_context<R>(&self, f: impl FnOnce(&mut Context<'_>) -> R) -> std::thread::Result<R> {
-        let result = in_poll(self.0.0, |cx| catch_unwind(AssertUnwindSafe(|| f(cx))));
-        settle(&self.0.0);
-        result
+        in_poll(self.0.0, |cx| catch_unwind(AssertUnwindSafe(|| f(cx))))
     }
 
     /// The owner's future is gone. Called once, after `Done`, or instead of the first poll.

@@ -30,6 +30,6 @@ static VTABLE: RawWakerVTable = RawWakerVTable::new(
 pub(super) fn lend<R>(task: TaskPtr, f: impl FnOnce(&mut Context<'_>) -> R) -> R {
     // SAFETY: the table's functions take `data` to be a live task, and it is one while `f` runs; each clone
     // counts a reference of its own.
-    let waker = ManuallyDrop::new(unsafe { Waker::new(task.as_raw(), &VTABLE) });
+    let waker = ManuallyDrop::new(unsafe { Waker::new(task.cast().as_ptr(), &VTABLE) });
     f(&mut Context::from_waker(&waker))
 }
