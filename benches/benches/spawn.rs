@@ -1,5 +1,5 @@
-//! Spawning and joining one task, by criterion: filch, tokio and smol, one after the other. `compare` is the judge; this is
-//! for those who want a curve.
+//! Spawning and joining one task, by criterion: filch, tokio and smol, one after the other. `compare` is the
+//! judge; this is for those who want a curve.
 use criterion::{Criterion, criterion_group, criterion_main};
 use filch_benches::runtimes::{Contestants, Rt};
 

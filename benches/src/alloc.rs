@@ -1,7 +1,8 @@
-//! Measures the bytes that a contestant asks of the allocator; the memory rows count with it, against tokio and smol.
+//! Measures the bytes that a contestant asks of the allocator; the memory rows count with it, against tokio
+//! and smol.
 //!
-//! It is the allocator of `compare` for all contestants alike. Outside of the memory rows it does not count: a counter that
-//! all threads share would cost those most that allocate most.
+//! It is the allocator of `compare` for all contestants alike. Outside of the memory rows it does not count:
+//! a counter that all threads share would cost those most that allocate most.
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 

@@ -1,8 +1,8 @@
-//! How all rows are measured: rounds of a fixed number of operations, the contestants interleaved in a new random order each
-//! round; medians, and the ratio of filch to the best peer with its bootstrap interval.
+//! How all rows are measured: rounds of a fixed number of operations, the contestants interleaved in a new
+//! random order each round; medians, and the ratio of filch to the best peer with its bootstrap interval.
 //!
-//! CPU time and context switches of the whole process are taken round each turn, and shown beside the figure: a win by
-//! spinning is not a win. The idle contestants sleep meanwhile; `compare idle` shows that they do.
+//! CPU time and context switches of the whole process are taken round each turn, and shown beside the figure:
+//! a win by spinning is not a win. The idle contestants sleep meanwhile; `compare idle` shows that they do.
 use std::time::{Duration, Instant};
 
 /// What the operator asked for.
@@ -220,8 +220,8 @@ pub fn percentile(values: &[f64], part: f64) -> f64 {
     sorted[low] + (sorted[high] - sorted[low]) * (at - at.floor())
 }
 
-/// The ratio of the medians of `ours` and `theirs`, and the 95 % interval of 2,000 resamplings of the rounds. A round is
-/// resampled as a whole, as both had the machine in the same state then.
+/// The ratio of the medians of `ours` and `theirs`, and the 95 % interval of 2,000 resamplings of the rounds.
+/// A round is resampled as a whole, as both had the machine in the same state then.
 pub fn ratio(ours: &[f64], theirs: &[f64]) -> (f64, f64, f64) {
     let rounds = ours.len().min(theirs.len());
     if rounds == 0 {

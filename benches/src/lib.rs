@@ -1,7 +1,7 @@
 //! What is measured: async runtimes, filch against tokio 1.54 and smol (async-executor 1.14), in one process.
 //!
-//! `runtimes` are the contestants behind one trait; `rows` the workloads, written once over that trait; `harness` takes the
-//! rounds and does the statistics; `table` prints.
+//! `runtimes` are the contestants behind one trait; `rows` the workloads, written once over that trait;
+//! `harness` takes the rounds and does the statistics; `table` prints.
 pub mod alloc;
 pub mod harness;
 pub mod rows;

@@ -1,4 +1,5 @@
-//! The rows of the table. Each file below is one group of workloads, written once, over `Rt`, for filch, tokio and smol.
+//! The rows of the table. Each file below is one group of workloads, written once, over `Rt`, for filch,
+//! tokio and smol.
 pub mod io;
 pub mod memory;
 pub mod spawn;
@@ -30,7 +31,8 @@ impl Root {
     }
 }
 
-/// Adds to `$row` a turn for each contestant: `$turn`, an expression over `$rt`, a `&'static` runtime of the type `$R`.
+/// Adds to `$row` a turn for each contestant: `$turn`, an expression over `$rt`, a `&'static` runtime of the
+/// type `$R`.
 #[macro_export]
 macro_rules! contest {
     ($row:expr, $all:expr, |$rt:ident: $R:ident| $turn:expr) => {{
@@ -58,8 +60,8 @@ macro_rules! contest {
     }};
 }
 
-/// A row of a workload that is an `async fn` over `Rt`, with the root where `$root` says. `smol-run`, whose root shares its
-/// thread with tasks, takes part where the root is `block_on`'s.
+/// A row of a workload that is an `async fn` over `Rt`, with the root where `$root` says. `smol-run`, whose
+/// root shares its thread with tasks, takes part where the root is `block_on`'s.
 #[macro_export]
 macro_rules! workload {
     ($all:expr, $name:expr, $ops:expr, $root:expr, $must:expr, $aim:expr, $work:ident($($arg:expr),*)) => {{

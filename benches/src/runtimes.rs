@@ -1,5 +1,6 @@
-//! The contestants: filch, tokio (multi-thread, all enabled) and smol (its global executor on as many threads, async-io for
-//! timers and sockets), behind one trait, so that each workload is written once and is the same for all.
+//! The contestants: filch, tokio (multi-thread, all enabled) and smol (its global executor on as many
+//! threads, async-io for timers and sockets), behind one trait, so that each workload is written once and is
+//! the same for all.
 //!
 //! The trait has what its users call, and nothing is boxed or wrapped beyond a `Result` that is unwrapped.
 use std::future::Future;
@@ -69,7 +70,8 @@ impl<T, E: std::fmt::Debug, J: Future<Output = Result<T, E>> + Unpin> Future for
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------- filch
+// ----------------------------------------------------------------------------------------------------------------
+// filch
 
 /// filch.
 #[derive(Debug)]
@@ -154,7 +156,8 @@ impl Rt for Filch {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------- tokio
+// ----------------------------------------------------------------------------------------------------------------
+// tokio
 
 /// tokio's multi-thread runtime.
 #[derive(Debug)]
@@ -238,7 +241,8 @@ impl Rt for Tokio {
     }
 }
 
-// ----------------------------------------------------------------------------------------------------------------- smol
+// -----------------------------------------------------------------------------------------------------------------
+// smol
 
 /// smol: its executor on threads that run `block_on(executor.run(..))`, timers and sockets of async-io.
 #[derive(Debug)]

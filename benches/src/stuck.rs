@@ -1,9 +1,9 @@
-//! A task blocks its thread for a second, on a runtime of two workers: how late are a timer of 10 ms, an echo, the task that it
-//! woke just before, and the last of 100 tasks that it had spawned. filch, tokio, smol; and filch with one worker, and with all
-//! of them stuck.
+//! A task blocks its thread for a second, on a runtime of two workers: how late are a timer of 10 ms, an
+//! echo, the task that it woke just before, and the last of 100 tasks that it had spawned. filch, tokio,
+//! smol; and filch with one worker, and with all of them stuck.
 //!
-//! The task that blocks was itself woken by a timer, as one that does so in the field; which worker it blocks is left to the
-//! runtime.
+//! The task that blocks was itself woken by a timer, as one that does so in the field; which worker it blocks
+//! is left to the runtime.
 use std::io::{Read, Write};
 use std::sync::Mutex;
 use std::sync::mpsc;

@@ -1,5 +1,5 @@
-//! What is printed of the rows: a line a figure, filch beside tokio and smol, the ratio to the best peer, and whether that is
-//! a win or a loss; CPU time and context switches in brackets. Losses are printed like wins.
+//! What is printed of the rows: a line a figure, filch beside tokio and smol, the ratio to the best peer, and
+//! whether that is a win or a loss; CPU time and context switches in brackets. Losses are printed like wins.
 use std::io::Write;
 
 use comfy_table::{CellAlignment, Table, presets};

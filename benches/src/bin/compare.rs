@@ -1,7 +1,9 @@
-//! The side-by-side table: filch against tokio 1.54 and smol, interleaved in one process; losses are printed too.
+//! The side-by-side table: filch against tokio 1.54 and smol, interleaved in one process; losses are printed
+//! too.
 //!
-//! `compare [FILTER] [--rounds N] [--json FILE] [--workers N] [--quick] [--variants] [--list] [--only NAME]`; FILTER `stuck` for the rows
-//! about a blocked thread, and `idle` to see that contestants sleep when it is not their turn.
+//! `compare [FILTER] [--rounds N] [--json FILE] [--workers N] [--quick] [--variants] [--list] [--only NAME]`;
+//! FILTER `stuck` for the rows about a blocked thread, and `idle` to see that contestants sleep when it is
+//! not their turn.
 use std::time::Duration;
 
 use filch_benches::harness::{Options, Usage, measure};

@@ -1,7 +1,9 @@
-//! A hello-world server over hyper, for wrk or another client from outside: filch, tokio or smol, two workers.
+//! A hello-world server over hyper, for wrk or another client from outside: filch, tokio or smol, two
+//! workers.
 //!
-//! `server --runtime filch|tokio|smol [--port N] [--workers N] [--seconds N]` prints, at its end, the CPU time that it used for
-//! each request. The service is the same for all; each runtime's stream goes to hyper through the adapter that its users use.
+//! `server --runtime filch|tokio|smol [--port N] [--workers N] [--seconds N]` prints, at its end, the CPU
+//! time that it used for each request. The service is the same for all; each runtime's stream goes to hyper
+//! through the adapter that its users use.
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

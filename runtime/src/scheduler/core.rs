@@ -24,6 +24,9 @@ const LOOK_EVERY: Duration = Duration::from_micros(150);
 /// How often a root of `block_on` must have come back by itself before what it wakes is left to its own
 /// thread.
 const ROOT_TRUST_MIN: u32 = 3;
+/// Polls that take less than this on average are short; and so many of them a guest keeps to itself.
+const SHORT_POLL: Duration = Duration::from_micros(1);
+const KEEPS_SHORT: u8 = 4;
 /// How many ids a core takes at a time.
 pub(super) const ID_BLOCK: u64 = 256;
 
@@ -58,7 +61,8 @@ pub(crate) struct Core {
     /// away.
     slot: Option<Runnable>,
     slot_polls: u8,
-    /// First in, first out, without the slot and without a bound: the single-threaded flavour, whose order people count on.
+    /// First in, first out, without the slot and without a bound: the single-threaded flavour, whose order
+    /// people count on.
     fifo: Option<VecDeque<Runnable>>,
     /// Whose work this core does; see `guest` for the difference.
     pub(super) role: Role,
@@ -71,6 +75,8 @@ pub(crate) struct Core {
     tick: u32,
     look_interval: u32,
     looked: Instant,
+    /// The polls before the last look were short.
+    short_polls: bool,
     pub(super) rng: Rng,
     ids: std::ops::Range<u64>,
     /// With a seed: everything that is ready, to choose from.
@@ -103,6 +109,7 @@ impl Core {
             tick: 0,
             look_interval: LOOK_INTERVAL_MAX,
             looked: Instant::now(),
+            short_polls: false,
             rng: seed.map_or_else(Rng::from_entropy, Rng::new),
             ids: 0..0,
             picker: seed.map(|_| Vec::new()),
@@ -149,7 +156,7 @@ impl Core {
     fn push_by_root(&mut self, runnable: Runnable, injector: &Injector<Runnable>) -> Tell {
         self.push_back(runnable, injector);
         match self.queue.len() {
-            1 if self.is_root_trusted() => Tell::Nobody,
+            len if len <= usize::from(self.keeps()) => Tell::Nobody,
             1 => Tell::OneForSure,
             _ => Tell::One,
         }
@@ -173,9 +180,20 @@ impl Core {
         true
     }
 
-    /// Whether thieves should leave a single task in the queue to this core.
-    pub(super) fn keeps_one(&self) -> bool {
-        self.role == Role::Guest && self.is_root_trusted()
+    /// How many tasks in its queue this core runs itself, without telling others: a guest whose root is
+    /// trusted one, and a few while polls here are short, for to wake another thread takes longer than to run
+    /// them.
+    pub(super) fn keeps(&self) -> u8 {
+        match self.role {
+            Role::Guest if self.is_root_trusted() => {
+                if self.short_polls {
+                    KEEPS_SHORT
+                } else {
+                    1
+                }
+            }
+            _ => 0,
+        }
     }
 
     fn is_root_trusted(&self) -> bool {
@@ -258,6 +276,7 @@ impl Core {
         let took = now.saturating_duration_since(self.looked);
         self.looked = now;
         let polls = std::mem::take(&mut self.tick).max(1);
+        self.short_polls = took < SHORT_POLL * polls;
         if took > LOOK_EVERY {
             let each = took.as_nanos() as u64 / u64::from(polls);
             self.look_interval =

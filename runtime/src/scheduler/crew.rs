@@ -388,7 +388,7 @@ impl Scheduler {
         let index = core.index;
         let remote = &self.cores[index];
         *remote.attendant.lock() = None;
-        remote.keeps_one.store(false, Relaxed);
+        remote.keeps.store(0, Relaxed);
         if std::mem::take(&mut core.searching) {
             let _ = self.idle.end_search();
         }

@@ -221,7 +221,7 @@ impl<'a> Guest<'a> {
                 scheduler.tell(Tell::OneForSure);
             }
             let remote = &scheduler.cores[core.index];
-            remote.keeps_one.store(core.keeps_one(), Relaxed);
+            remote.keeps.store(core.keeps(), Relaxed);
         }
         (result, core)
     }

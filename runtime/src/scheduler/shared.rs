@@ -28,7 +28,7 @@ use crate::context;
 use crate::driver::Driver;
 use crate::driver::timers::TimerShard;
 use crate::shim::Ordering::{Relaxed, SeqCst};
-use crate::shim::owner::AtomicBool as OwnersBool;
+use crate::shim::owner::AtomicU8;
 use crate::shim::shared::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::shim::{Arc, Mutex};
 use crate::task::{self, Birth, Done, JoinHandle, PanicHook, Runnable, Schedule, Task, TaskList};
@@ -92,15 +92,15 @@ pub(crate) struct Remote {
     /// Nobody has the core, and its timers are served by whoever parks.
     pub(super) orphan: AtomicBool,
     pub(super) counts: Counts,
-    /// A guest whose root is trusted runs a single task itself: thieves leave that to it.
-    pub(super) keeps_one: OwnersBool,
+    /// How many tasks thieves leave to this core; see `Core::keeps`.
+    pub(super) keeps: AtomicU8,
 }
 
 impl Remote {
     /// Whether there is something to steal.
     pub(super) fn has_prey(&self) -> bool {
         // Ordering: Relaxed: a hint. A root that was trusted and blocks all the same loses its core to the monitor.
-        self.stealer.len() > usize::from(self.keeps_one.load(Relaxed))
+        self.stealer.len() > usize::from(self.keeps.load(Relaxed))
     }
 }
 
@@ -181,7 +181,7 @@ impl Scheduler {
                 attendant: Mutex::new(None),
                 orphan: AtomicBool::new(false),
                 counts: Counts::default(),
-                keeps_one: OwnersBool::new(false),
+                keeps: AtomicU8::new(0),
             }));
         }
         let scheduler = Arc::new_cyclic(|me| Scheduler {
