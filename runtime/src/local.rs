@@ -216,8 +216,8 @@ async fn run_in<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
     .await
 }
 
-/// Runs the root of a single-threaded runtime: in a set of its own, or, inside another root, in the set of that one, whose
-/// tasks go on.
+/// Runs the root of a single-threaded runtime: in a set of its own, or, inside another root, in the set of
+/// that one, whose tasks go on.
 pub(crate) async fn run_root<F: Future>(future: F) -> F::Output {
     let Some(shared) = CURRENT.with_borrow(Option::clone) else {
         return LocalSet::new().run_until(future).await;
@@ -315,7 +315,8 @@ where
 {
     let Some(shared) = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten() else {
         panic!(
-            "spawn_local outside of a LocalSet: call it inside `LocalSet::run_until`, or build the runtime with              `Builder::single_thread()`"
+            "spawn_local outside of a LocalSet: call it inside `LocalSet::run_until`, or build the runtime with \
+             `Builder::single_thread()`"
         );
     };
     shared.spawn(future, name, location)

@@ -36,9 +36,9 @@ impl Cut {
     }
 }
 
-/// Calls `round` with every cut there is: before the first poll, after each, and when woken after each. A round makes the
-/// operation anew, runs it with [`Cut::run`], checks that nothing was lost, and says whether the operation was ready.
-/// Returns the poll in which it was.
+/// Calls `round` with every cut there is: before the first poll, after each, and when woken after each. A
+/// round makes the operation anew, runs it with [`Cut::run`], checks that nothing was lost, and says whether
+/// the operation was ready. Returns the poll in which it was.
 ///
 /// # Panics
 /// When the operation is never ready.

@@ -1,4 +1,5 @@
-//! The promise: what makes no sense, or cannot be had, is an error that says what to do. Never a panic, never half a runtime.
+//! The promise: what makes no sense, or cannot be had, is an error that says what to do. Never a panic, never
+//! half a runtime.
 
 use std::io::ErrorKind;
 

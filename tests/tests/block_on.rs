@@ -1,5 +1,5 @@
-//! The promise: `block_on` runs any future to its end on the calling thread, wherever that is: beside others, inside a task, inside
-//! another root, inside another runtime.
+//! The promise: `block_on` runs any future to its end on the calling thread, wherever that is: beside others,
+//! inside a task, inside another root, inside another runtime.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,5 +1,6 @@
-//! The promise: nothing that is always ready keeps others from their turn. A task is made to yield after at most 128 operations that
-//! were ready at once, whichever leaf they are of, and no queue is served at the cost of another.
+//! The promise: nothing that is always ready keeps others from their turn. A task is made to yield after at
+//! most 128 operations that were ready at once, whichever leaf they are of, and no queue is served at the
+//! cost of another.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -15,8 +16,8 @@ use futures_lite::AsyncReadExt;
 const BUDGET: u32 = 128;
 const ROUNDS: u32 = 1_000;
 
-/// Runs `greedy`, which does `ROUNDS` operations and counts them, beside a task that only yields, on one thread. The latter sees
-/// the count move by at most the budget between two of its turns.
+/// Runs `greedy`, which does `ROUNDS` operations and counts them, beside a task that only yields, on one
+/// thread. The latter sees the count move by at most the budget between two of its turns.
 fn sibling_runs_within_the_budget<F: Future<Output = ()> + Send + 'static>(
     greedy: impl FnOnce(Arc<AtomicU32>) -> F + Send + 'static,
 ) {
@@ -243,7 +244,8 @@ fn a_pair_that_wakes_each_other_does_not_starve_a_third() {
                 let (before, rescued) = (counts.load(SeqCst), rescues());
                 filch::yield_now().await;
                 let step = counts.load(SeqCst) - before;
-                // A machine that takes the processor away in a poll makes it a stuck one, beside which the pair plays on.
+                // A machine that takes the processor away in a poll makes it a stuck one, beside which the
+                // pair plays on.
                 if rescues() == rescued {
                     steps.push(step);
                 }

@@ -1,5 +1,6 @@
-//! The promise: an abort ends a task in whatever state it is, its future is dropped once and where it may be, and whoever
-//! joins gets the value or `cancelled`, never both and never neither. Dropping an operation loses nothing.
+//! The promise: an abort ends a task in whatever state it is, its future is dropped once and where it may be,
+//! and whoever joins gets the value or `cancelled`, never both and never neither. Dropping an operation loses
+//! nothing.
 
 use std::future::{Future, pending, poll_fn};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

@@ -1,5 +1,5 @@
-//! The promise: a `JoinHandle` gives the output once, to whoever waits in whichever way, and dropping it changes nothing
-//! for the task.
+//! The promise: a `JoinHandle` gives the output once, to whoever waits in whichever way, and dropping it
+//! changes nothing for the task.
 
 use std::future::{Future, pending};
 use std::panic::Location;

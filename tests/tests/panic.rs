@@ -1,5 +1,5 @@
-//! The promise: a panic of user code, wherever it happens, ends at most the task that it happens in; and one that nobody
-//! looks at is reported as the runtime's policy says, once.
+//! The promise: a panic of user code, wherever it happens, ends at most the task that it happens in; and one
+//! that nobody looks at is reported as the runtime's policy says, once.
 
 use std::future::{Future, pending};
 use std::os::unix::process::ExitStatusExt;

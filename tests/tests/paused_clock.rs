@@ -1,5 +1,5 @@
-//! The promise: under a paused clock the order of polls is the seed's, time stands still while a task can run and jumps when none
-//! can, and everything else works as it does outside.
+//! The promise: under a paused clock the order of polls is the seed's, time stands still while a task can run
+//! and jumps when none can, and everything else works as it does outside.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, mpsc};
@@ -19,8 +19,8 @@ fn paused(seed: u64) -> Runtime {
     Builder::new().paused_clock(seed).build().unwrap()
 }
 
-/// A program with tasks that spawn, yield, sleep, queue at a semaphore and notify: the order of all its polls, with the time of
-/// each, under `seed`.
+/// A program with tasks that spawn, yield, sleep, queue at a semaphore and notify: the order of all its
+/// polls, with the time of each, under `seed`.
 fn trace(seed: u64) -> Vec<(usize, Duration)> {
     let runtime = paused(seed);
     let trace = Arc::new(Mutex::new(Vec::new()));

@@ -1,5 +1,5 @@
-//! The promise: a runtime ends in order and in time. Nothing is left running but what is in the report, no thread and no descriptor
-//! stays, and handles that outlive it answer instead of hanging.
+//! The promise: a runtime ends in order and in time. Nothing is left running but what is in the report, no
+//! thread and no descriptor stays, and handles that outlive it answer instead of hanging.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

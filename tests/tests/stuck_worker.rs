@@ -1,5 +1,6 @@
-//! The promise: a stuck worker keeps nothing from the others. Each poll here that blocks its thread waits on a std channel that only
-//! the task, timer or socket under test can feed: were it kept back, the test would hang.
+//! The promise: a stuck worker keeps nothing from the others. Each poll here that blocks its thread waits on
+//! a std channel that only the task, timer or socket under test can feed: were it kept back, the test would
+//! hang.
 
 use std::future::{Future, pending};
 use std::pin::pin;

@@ -1,4 +1,5 @@
-//! The promise: `Handle::tasks` tells of each live task what it is, what it does and what it waits for, at any time, without polling one.
+//! The promise: `Handle::tasks` tells of each live task what it is, what it does and what it waits for, at
+//! any time, without polling one.
 
 use std::collections::HashMap;
 use std::future::{pending, poll_fn};

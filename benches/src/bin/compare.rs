@@ -42,7 +42,8 @@ fn main() -> Result<(), lexopt::Error> {
             Long("bench" | "test") => {}
             Long("help") | Short('h') => {
                 println!(
-                    "compare [FILTER] [--rounds N] [--json FILE] [--workers N] [--quick] [--variants] [--list] [--only NAME]\n\
+                    "compare [FILTER] [--rounds N] [--json FILE] [--workers N] [--quick]\n\
+                     \x20       [--variants] [--list] [--only NAME]\n\
                      FILTER is part of a row's name; `stuck` and `idle` are tables of their own."
                 );
                 return Ok(());
@@ -80,7 +81,8 @@ fn main() -> Result<(), lexopt::Error> {
     }
     if !list {
         println!(
-            "filch / tokio 1.54 / smol (async-executor 1.14), {} workers, {} rounds interleaved; medians; ratio to the best \
+            "filch / tokio 1.54 / smol (async-executor 1.14), {} workers, {} rounds interleaved; medians; ratio to \
+             the best \
              peer.\nCPU in ns an operation, context switches for 1,000 operations, of the whole process.",
             options.workers, options.rounds
         );

@@ -173,7 +173,10 @@ fn recover(early: &mut Vec<TcpStream>, late: &mut [TcpStream]) -> Result<Duratio
     let start = Instant::now();
     while served(late) == before {
         if start.elapsed() > Duration::from_secs(10) {
-            return Err(format!("no waiting client was served within 10 s of a descriptor coming free ({before} before, {} early)", early.len()).into());
+            let early = early.len();
+            return Err(
+                format!("no client was served within 10 s of a free descriptor ({before}, {early})").into()
+            );
         }
         std::thread::sleep(Duration::from_micros(500));
     }

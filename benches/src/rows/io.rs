@@ -1,5 +1,5 @@
-//! Sockets: TCP echo with client and server inside, over 64 connections and over one, and an open loop of 1,000 requests a
-//! second from a thread outside. filch, tokio, smol; Nagle's algorithm is off for all.
+//! Sockets: TCP echo with client and server inside, over 64 connections and over one, and an open loop of
+//! 1,000 requests a second from a thread outside. filch, tokio, smol; Nagle's algorithm is off for all.
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
@@ -137,8 +137,8 @@ fn open_loop(all: &'static Contestants) -> Row {
     row
 }
 
-/// A plain thread sends at fixed times, whatever came back by then; a request that waits for the one before it counts from
-/// when it should have been sent.
+/// A plain thread sends at fixed times, whatever came back by then; a request that waits for the one before
+/// it counts from when it should have been sent.
 fn open_turn<R: Rt>(rt: &'static R) -> impl FnMut() -> Vec<f64> {
     let mut streams: Vec<std::net::TcpStream> = Vec::new();
     move || {

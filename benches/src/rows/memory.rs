@@ -1,5 +1,6 @@
-//! Memory of a task that waits, and of one that sleeps: the bytes asked of the allocator, and what the process grows by (Pss),
-//! over 200,000 tasks with their handles kept. filch, tokio, smol, each in a process of its own.
+//! Memory of a task that waits, and of one that sleeps: the bytes asked of the allocator, and what the
+//! process grows by (Pss), over 200,000 tasks with their handles kept. filch, tokio, smol, each in a process
+//! of its own.
 //!
 //! The vector of handles is not counted.
 use std::time::Duration;

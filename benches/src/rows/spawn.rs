@@ -1,4 +1,5 @@
-//! Spawning, of tasks that do nothing: joined in order, from outside, detached, in a chain, as a tree. filch, tokio, smol.
+//! Spawning, of tasks that do nothing: joined in order, from outside, detached, in a chain, as a tree. filch,
+//! tokio, smol.
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Mutex;

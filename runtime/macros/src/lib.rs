@@ -56,7 +56,7 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | (none)          | two workers                                                                 |
 /// | `workers = N`   | that many                                                                   |
 /// | `single_thread` | everything on the test's thread                                             |
-/// | `paused`        | one thread and a virtual clock that jumps when all is idle; the order of polls follows from the seed |
+/// | `paused`        | one thread, and a virtual clock that jumps when all is idle; the seed gives the order |
 /// | `seed = N`      | with `paused`: the seed, instead of a new one each time                     |
 ///
 /// A paused test that fails prints its seed. `FILCH_SEED=N cargo test NAME` repeats it.

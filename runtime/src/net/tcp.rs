@@ -130,7 +130,8 @@ stream!(TcpStream, net::TcpStream);
 impl TcpStream {
     /// Connects to `addr`: its addresses are tried one after the other.
     ///
-    /// There is no limit of time but the system's, which is minutes: `filch::wait_for(TcpStream::connect(addr), limit)`.
+    /// There is no limit of time but the system's, which is minutes:
+    /// `filch::wait_for(TcpStream::connect(addr), limit)`.
     ///
     /// # Errors
     /// When the address cannot be read or looked up, and that of the last address that was tried; it says which.

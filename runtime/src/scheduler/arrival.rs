@@ -1,7 +1,8 @@
 //! Layer 2, scheduler. The sign that a root was woken, on the stack of the `block_on` that waits for it.
 //!
-//! Owns one flag. The waiting thread may return, and the flag with its frame be gone, as soon as it is set: so whoever sets
-//! it takes what it needs for the waking beforehand, and touches nothing of the frame afterwards.
+//! Owns one flag. The waiting thread may return, and the flag with its frame be gone, as soon as it is set:
+//! so whoever sets it takes what it needs for the waking beforehand, and touches nothing of the frame
+//! afterwards.
 #![forbid(unsafe_code)]
 
 use crate::shim::Arc;

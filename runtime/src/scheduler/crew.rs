@@ -253,8 +253,8 @@ impl Crew {
         self.state.lock().threads.iter().any(|thread| thread.thread().id() == here)
     }
 
-    /// Joins the threads that have ended, or are about to: what they leave to be dropped is gone. One that is stuck in a
-    /// task is left to itself, and so is the calling one.
+    /// Joins the threads that have ended, or are about to: what they leave to be dropped is gone. One that is
+    /// stuck in a task is left to itself, and so is the calling one.
     pub(super) fn join(&self, deadline: Option<Instant>) {
         join_all(std::mem::take(&mut self.state.lock().threads), deadline);
     }

@@ -1,8 +1,9 @@
 //! Layer 2, scheduler. The blocking pool's accounts: who waits for a job, who was called for one.
 //!
-//! Owns three counts, which change under the pool's mutex only. A thread that waits is *idle*, or *called* when a job was
-//! queued for it; a call is answered by any thread that waits, be it the one that was notified or not: so
-//! `idle + called` is the number of those that wait, and no call is lost to a thread that gives up waiting (tokio #8056).
+//! Owns three counts, which change under the pool's mutex only. A thread that waits is *idle*, or *called*
+//! when a job was queued for it; a call is answered by any thread that waits, be it the one that was notified
+//! or not: so `idle + called` is the number of those that wait, and no call is lost to a thread that gives up
+//! waiting (tokio #8056).
 #![forbid(unsafe_code)]
 
 #[derive(Debug, Default)]

@@ -47,8 +47,9 @@ fn searching(word: u64) -> u64 {
 
 /// Whether the monitor sleeps, as it does while all cores do.
 ///
-/// *That it does not sleep while a worker is awake*: it says that it sleeps, fence, looks whether all cores sleep; a worker
-/// that wakes is counted as awake, fence, looks whether the monitor sleeps. At least one sees the other.
+/// *That it does not sleep while a worker is awake*: it says that it sleeps, fence, looks whether all cores
+/// sleep; a worker that wakes is counted as awake, fence, looks whether the monitor sleeps. At least one sees
+/// the other.
 #[derive(Debug)]
 pub(crate) struct Doze(AtomicBool);
 

@@ -151,9 +151,9 @@ impl<C> Lease<C> {
             return None;
         }
         // SAFETY: the owner is not inside, and cannot go in: it would see `revoked`, and then wait for the
-        // mutex.
-        // From here on the owner finds `revoked`, until it has learned of its loss: only the mutex shows it that the place is
-        // empty. There was a core: an owner that is outside without one is one that does not know it yet.
+        // mutex. From here on the owner finds `revoked`, until it has learned of its loss: only the mutex
+        // shows it that the place is empty. There was a core: an owner that is outside without one is one
+        // that does not know it yet.
         let core = self.place.with_mut(|place| unsafe { (*place).take() });
         debug_assert!(core.is_some());
         core

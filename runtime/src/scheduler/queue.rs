@@ -167,8 +167,8 @@ impl<T: Item> Stealer<T> {
     /// Copies half of the items behind the tail of `to`, without publishing them. Returns how many are ours.
     fn grab(&self, to: &mut LocalQueue<T>) -> Option<u64> {
         let victim = &*self.0;
-        // Ordering: Acquire, as in `push`: whoever took the last items out of `to` made its copies before we overwrite the
-        // slots. That `to` is empty was seen by a relaxed load.
+        // Ordering: Acquire, as in `push`: whoever took the last items out of `to` made its copies before we
+        // overwrite the slots. That `to` is empty was seen by a relaxed load.
         let emptied = to.ring.head.load(Acquire);
         debug_assert_eq!(emptied, to.tail);
         loop {

@@ -201,8 +201,8 @@ impl Worker {
         self.current.store(id, Relaxed);
     }
 
-    /// Runs user code that is no poll: wakers. What it wakes goes to the own queue. One at a time, and the others with the core
-    /// meanwhile: should one not come back, whoever gets the core goes on with them.
+    /// Runs user code that is no poll: wakers. What it wakes goes to the own queue. One at a time, and the
+    /// others with the core meanwhile: should one not come back, whoever gets the core goes on with them.
     fn wake(&self, mut core: Box<Core>) -> Result<Box<Core>, Lost> {
         let Core { batch, wakers, .. } = &mut *core;
         batch.extend(wakers.drain(..));

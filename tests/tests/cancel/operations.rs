@@ -1,4 +1,5 @@
-//! Each operation of the runtime, dropped at each of its polls: what it took is given back, what it asked for is not lost.
+//! Each operation of the runtime, dropped at each of its polls: what it took is given back, what it asked for
+//! is not lost.
 
 use super::*;
 

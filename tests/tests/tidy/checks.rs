@@ -405,7 +405,8 @@ fn is_number(word: &str) -> bool {
 
 #[test]
 fn a_stale_name_is_found() {
-    let text = "fn push() {\n// Ordering: pairs with `push` and\n// `pop of\n// it`; `2`.\nx();\n// `gone` is no such comment\n}";
+    let text = "fn push() {\n// Ordering: pairs with `push` and\n// `pop of\n// it`; `2`.\nx();\n\
+                // `gone` is no such comment\n}";
     assert_eq!(stale_names(&[Source::new("a.rs", text)]), ["a.rs:3: no `pop`", "a.rs:4: no `it`"]);
 }
 

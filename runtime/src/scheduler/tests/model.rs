@@ -1,5 +1,5 @@
-//! Models of the scheduler's protocols, on the code that ships: queue, injector, lease, the promise of `idle`, the monitor's
-//! doze, a root's arrival, the blocking pool's accounts.
+//! Models of the scheduler's protocols, on the code that ships: queue, injector, lease, the promise of
+//! `idle`, the monitor's doze, a root's arrival, the blocking pool's accounts.
 
 use std::collections::VecDeque;
 use std::panic::Location;
