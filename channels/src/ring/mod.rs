@@ -495,8 +495,10 @@ impl<T> Ring<T> {
                 self.slot(position).stamp.load(Acquire) == position
             };
             let is_free = is_free(0) && is_free(reserved);
-            let used = self.distance(self.head.0.load(Acquire), position) + reserved;
+            let head = self.head.0.load(Acquire);
+            // Only now is it known that `head` is not past `position`.
             if self.tail.0.load(Acquire) == tail {
+                let used = self.distance(head, position) + reserved;
                 let free = (self.slots.len() as u64).saturating_sub(used);
                 return if is_free { free as usize } else { 0 };
             }

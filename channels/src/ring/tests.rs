@@ -289,6 +289,30 @@ mod model {
     }
 
     #[test]
+    fn a_count_meets_a_value_that_passes_through() {
+        let times = if cfg!(filch_loom) { 1 } else { 100 };
+        shim::model(move || {
+            let ring = Arc::new(Ring::new(2));
+            let counter = {
+                let ring = ring.clone();
+                thread::spawn(move || {
+                    for _ in 0..times {
+                        assert!(ring.free() <= 2);
+                        assert!(ring.ready() <= 1);
+                        assert!(ring.look().len <= 1);
+                    }
+                })
+            };
+            for value in 0..times {
+                push_hard(&ring, value);
+                assert_eq!(pop_hard(&ring), value);
+            }
+            counter.join().unwrap();
+            assert_eq!(ring.free(), 2);
+        });
+    }
+
+    #[test]
     fn close_meets_a_push() {
         shim::model(|| {
             let ring = Arc::new(Ring::new(1));
