@@ -9,7 +9,7 @@
 //! | read line by line                 | [`BufReader`] and [`AsyncBufReadExt::lines`]                          |
 //! | write in larger pieces            | [`BufWriter`]; flush it before you wait for an answer                 |
 //! | pass on all that comes            | [`copy`]                                                              |
-//! | read in one task, write in another | [`into_split`](crate::net::TcpStream::into_split), or [`split`] for any stream |
+//! | read in one task, write in another | [`into_split`](crate::net::TcpStream::into_split); [`split`] for the rest |
 //!
 //! # Cancel safety
 //! `read` and `write` are **strict**: a dropped one has moved nothing. Those that take several steps are

@@ -1,7 +1,7 @@
 //! The tour: what filch promises, shown on real sockets in under a minute. It fails if a part does not hold.
 //!
 //! Owns the order of the parts and what is printed. Each part is a file here and shows its claims through
-//! [`Part::show`], which checks them.
+//! `Part::show`, which checks them.
 
 mod chat;
 mod crawl;

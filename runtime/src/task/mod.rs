@@ -1,12 +1,14 @@
-//! Layer 1, task. A future on the heap, the right to poll it once, and the claim on its output.
-//!
-//! Owns the life of one task: allocation, state word, wakers, join handle. Names no queue, thread or
-//! descriptor; the one edge upward is the trait [`Schedule`], which `scheduler` and `local` implement. All
-//! pointer casts are in `raw` and `cell`.
-//!
-//! [`new`] gives three things: a [`Runnable`] (may poll once, vanishes when the poll is pending, comes back
-//! through a wake), a [`JoinHandle`], and, inside, the scheduler's own reference, which it gives back with
-//! [`Done::release`] once the task is out of its list. The life cycle is the table at the top of `state`.
+//! Tasks: what a spawned future becomes, the claim on its output, names and ids, and sets of tasks that are not `Send`.
+
+// Layer 1, task. A future on the heap, the right to poll it once, and the claim on its output.
+//
+// Owns the life of one task: allocation, state word, wakers, join handle. Names no queue, thread or
+// descriptor; the one edge upward is the trait `Schedule`, which `scheduler` and `local` implement. All
+// pointer casts are in `raw` and `cell`.
+//
+// `new` gives three things: a `Runnable` (may poll once, vanishes when the poll is pending, comes back
+// through a wake), a `JoinHandle`, and, inside, the scheduler's own reference, which it gives back with
+// `Done::release` once the task is out of its list. The life cycle is the table at the top of `state`.
 
 mod cell;
 mod error;
@@ -31,6 +33,8 @@ pub(crate) use raw::{Done, Ran, Root, RootPolled, Runnable, Schedule, Task, inst
 pub use crate::local::LocalSet;
 #[cfg(not(filch_loom))]
 pub use crate::spawn::TaskBuilder as Builder;
+#[cfg(not(filch_loom))]
+pub use crate::task_local::{AccessError, LocalKey, TaskLocalFuture};
 
 /// What a task is born with.
 #[derive(Debug)]

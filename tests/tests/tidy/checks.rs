@@ -252,8 +252,7 @@ pub(super) fn long_functions(sources: &[Source], most: usize, allowed: &[(&str, 
     let mut problems = Vec::new();
     let mut used = BTreeSet::new();
     for source in sources {
-        let mut fns = words(&source.code).filter(|(_, word)| *word == "fn");
-        while let Some((at, _)) = fns.next() {
+        for (at, _) in words(&source.code).filter(|(_, word)| *word == "fn") {
             let name = words(&source.code[at + 2..]).next().map_or("", |(_, name)| name);
             let lines = source.code[at..at + item_length(&source.code[at..])].lines().count();
             if lines <= most {
