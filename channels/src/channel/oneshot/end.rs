@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::Waker;
 
+use crate::channel::error::RecvError;
 use crate::shim::Ordering::{AcqRel, Acquire, Release};
 use crate::shim::UnsafeCell;
 use crate::shim::task::AtomicU8;
@@ -236,26 +237,40 @@ impl<T, const OUT: u8> End<T, OUT> {
 }
 
 impl<T> SenderEnd<T> {
-    /// The sender's one change to `DONE`, with a message or without. Wakes the receiver.
+    /// Leaves with a message.
     ///
     /// # Errors
     /// The message, when the channel is `CLOSED`. Nothing was changed then.
     #[inline]
-    pub(super) fn finish(mut self, message: Option<T>) -> Result<(), (Self, T)> {
-        let value = if message.is_some() { VALUE } else { 0 };
-        if let Some(message) = message {
-            self.value.with_mut(|cell| {
-                // SAFETY: rule 3: `VALUE` is not set, since only we set it, and then leave; so the cell is
-                // ours.
-                unsafe { (*cell).write(message) };
-            });
-        }
+    pub(super) fn send(self, message: T) -> Result<(), (Self, T)> {
+        self.value.with_mut(|cell| {
+            // SAFETY: rule 3: `VALUE` is not set, since only `finish` sets it, and leaves: the cell is ours.
+            unsafe { (*cell).write(message) };
+        });
+        // SAFETY: the cell was just written.
+        unsafe { self.finish(VALUE) }.map_err(|end| {
+            // SAFETY: rule 3: `VALUE` was not set, so the message written above is there and still ours.
+            let message = end.value.with(|cell| unsafe { (*cell).assume_init_read() });
+            (end, message)
+        })
+    }
+
+    /// Leaves without a message.
+    pub(super) fn give_up(self) {
+        // SAFETY: nothing is said of the cell. And nothing is refused.
+        let _ = unsafe { self.finish(0) };
+    }
+
+    /// The sender's one change to `DONE`, with the message in the cell (`VALUE`) or without (`0`). Wakes the
+    /// receiver. `Err`, only with `VALUE`: the channel is `CLOSED`, and nothing was changed.
+    ///
+    /// # Safety
+    /// With `VALUE` the cell is written.
+    unsafe fn finish(mut self, value: u8) -> Result<(), Self> {
         let mut state = self.state();
         loop {
             if value & VALUE != 0 && state & CLOSED != 0 {
-                // SAFETY: rule 3: `VALUE` was not set, so the message written above is there and still ours.
-                let message = self.value.with(|cell| unsafe { (*cell).assume_init_read() });
-                return Err((self, message));
+                return Err(self);
             }
             // SAFETY: rule 1: our own slot, and written, as `WATCHED` says. Rule 2: it becomes a waker once
             // we have taken `WATCHED` down while `CLOSED` was not set.
@@ -299,26 +314,21 @@ impl<T> SenderEnd<T> {
 }
 
 impl<T> ReceiverEnd<T> {
-    /// Takes the outcome, and the end with it, if the sender is `DONE`: a message, or that none will come. No
-    /// end: it was taken before.
+    /// Leaves with the outcome, which is there, as `state` has said: with `DONE`.
     ///
     /// # Errors
-    /// The state, when the sender is not `DONE`.
+    /// [`RecvError`] when there is no message in it.
     #[inline]
-    pub(super) fn take(end: &mut Option<Self>) -> Result<Option<T>, u8> {
-        let Some(this) = end.take() else { return Ok(None) };
-        let state = this.state();
-        if state & DONE == 0 {
-            *end = Some(this);
-            return Err(state);
-        }
-        // SAFETY: rule 3: `VALUE` is set, so the cell is written and ours, and as we leave nobody comes here
-        // twice.
-        let read = || this.value.with(|cell| unsafe { (*cell).assume_init_read() });
-        let message = (state & VALUE != 0).then(read);
+    pub(super) fn take(self) -> Result<T, RecvError> {
+        let message = if self.state() & VALUE == 0 {
+            Err(RecvError)
+        } else {
+            // SAFETY: rule 3: `VALUE` is set, so the cell is written and ours. We leave: nobody comes twice.
+            Ok(self.value.with(|cell| unsafe { (*cell).assume_init_read() }))
+        };
         // `WATCHED` and `WAITING` are no concern of ours: with `DONE`, rule 2 gave both wakers to others.
-        this.leave();
-        Ok(message)
+        self.leave();
+        message
     }
 
     /// Sets `CLOSED`. The waker of a sender that watches for that is now the caller's to wake.

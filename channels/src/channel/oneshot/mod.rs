@@ -76,9 +76,9 @@ impl<T> Sender<T> {
     /// # Errors
     /// The message, when the receiver is closed or gone.
     pub fn send(mut self, message: T) -> Result<(), T> {
-        // Taken out: a waker that panics in `finish` must not bring us there twice.
+        // Taken out: a waker that panics in there must not bring us there twice.
         let Some(end) = self.end.take() else { return Err(message) };
-        end.finish(Some(message)).map_err(|(end, message)| {
+        end.send(message).map_err(|(end, message)| {
             self.end = Some(end);
             message
         })
@@ -121,8 +121,7 @@ impl<T> Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if let Some(end) = self.end.take() {
-            // Without a message there is nothing to refuse.
-            let _ = end.finish(None);
+            end.give_up();
         }
     }
 }
@@ -192,11 +191,12 @@ impl<T> Receiver<T> {
     /// [`TryRecvError::Empty`] while it may still come, [`TryRecvError::Closed`] when it was taken or will
     /// not come.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match ReceiverEnd::take(&mut self.end) {
-            Ok(outcome) => outcome.ok_or(TryRecvError::Closed),
-            // After `CLOSED` no message can appear.
-            Err(state) => Err(if state & CLOSED == 0 { TryRecvError::Empty } else { TryRecvError::Closed }),
+        let state = self.end.as_ref().map_or(DONE, ReceiverEnd::state);
+        if state & DONE != 0 {
+            return self.take().map_err(TryRecvError::from);
         }
+        // After `CLOSED` no message can appear.
+        Err(if state & CLOSED == 0 { TryRecvError::Empty } else { TryRecvError::Closed })
     }
 
     /// Makes every later send fail. A message that was sent before can still be received.
@@ -254,20 +254,30 @@ impl<T> Receiver<T> {
 
     #[inline]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
-        match ReceiverEnd::take(&mut self.end) {
-            Ok(outcome) => return Poll::Ready(outcome.ok_or(RecvError)),
-            // After `CLOSED` no message can appear.
-            Err(state) if state & CLOSED != 0 => return Poll::Ready(Err(RecvError)),
-            Err(_) => {}
+        let Some(end) = &mut self.end else { return Poll::Ready(Err(RecvError)) };
+        let state = end.state();
+        if state & DONE != 0 {
+            return Poll::Ready(self.take());
         }
-        if let Some(end) = &mut self.end {
-            probe::waiting(Wait::Recv, end.address(), Some(self.created));
-            if end.arm(cx.waker()) {
-                return Poll::Pending;
-            }
+        // After `CLOSED` no message can appear.
+        if state & CLOSED != 0 {
+            return Poll::Ready(Err(RecvError));
+        }
+        probe::waiting(Wait::Recv, end.address(), Some(self.created));
+        if end.arm(cx.waker()) {
+            return Poll::Pending;
         }
         // The sender was done first.
-        Poll::Ready(ReceiverEnd::take(&mut self.end).ok().flatten().ok_or(RecvError))
+        Poll::Ready(self.take())
+    }
+
+    /// Takes the outcome, which is there, and leaves.
+    #[inline]
+    fn take(&mut self) -> Result<T, RecvError> {
+        match self.end.take() {
+            Some(end) => end.take(),
+            None => Err(RecvError),
+        }
     }
 }
 
@@ -275,7 +285,7 @@ impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         if let Some(Err(end)) = self.end.take().map(ReceiverEnd::give_up) {
             // The message, if any, is dropped last: that is user code.
-            drop(ReceiverEnd::take(&mut Some(end)));
+            drop(end.take());
         }
     }
 }
