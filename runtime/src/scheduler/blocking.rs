@@ -78,7 +78,9 @@ impl Pool {
 
     /// Waits for the threads to end. What is left at the deadline is left to itself.
     pub(super) fn join(&self, deadline: Option<Instant>) {
-        super::crew::join_all(std::mem::take(&mut self.state.lock().handles), deadline);
+        // Taken first: the threads need the lock for their end.
+        let handles = std::mem::take(&mut self.state.lock().handles);
+        super::crew::join_all(handles, deadline);
     }
 }
 

@@ -256,7 +256,9 @@ impl Crew {
     /// Joins the threads that have ended, or are about to: what they leave to be dropped is gone. One that is
     /// stuck in a task is left to itself, and so is the calling one.
     pub(super) fn join(&self, deadline: Option<Instant>) {
-        join_all(std::mem::take(&mut self.state.lock().threads), deadline);
+        // Taken first: the threads need the lock for their end.
+        let threads = std::mem::take(&mut self.state.lock().threads);
+        join_all(threads, deadline);
     }
 }
 
