@@ -47,11 +47,13 @@ impl Runtime {
         Builder::new().build()
     }
 
-    /// Runs `future` to its end on the calling thread, which works on other tasks while it waits.
+    /// Runs `future` to its end on the calling thread, which runs tasks that the future woke or spawned while it
+    /// waits.
     ///
-    /// The future may borrow and need not be `Send`: it stays on this thread. What it spawns can run on other
-    /// threads at once. Inside a task of this runtime it is legal: another thread takes over the worker's
-    /// queue first.
+    /// The future may borrow and need not be `Send`: it stays on this thread. Other threads can take what it spawns. If
+    /// a task that runs here blocks the thread, `future` waits for that task; after that, no task runs here any more.
+    /// Inside a task of this runtime the call is legal: another thread takes over the worker's queue first, and where
+    /// none can be had, the queue is worked on here.
     ///
     /// # Panics
     /// When `future` does.
