@@ -34,6 +34,11 @@ pub trait Rt: Send + Sync + 'static {
     fn detach<F>(task: F)
     where
         F: Future<Output: Send + 'static> + Send + 'static;
+    /// Runs `job` on the pool for what blocks.
+    fn unblock<T, F>(job: F) -> impl Future<Output = T> + Send
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static;
     /// Lets others run.
     fn yield_now() -> impl Future<Output = ()> + Send;
     /// Sleeps.
@@ -114,6 +119,14 @@ impl Rt for Filch {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         drop(filch::spawn(task));
+    }
+    #[inline]
+    async fn unblock<T, F>(job: F) -> T
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        filch::spawn_blocking(job).await.expect("a job ended badly")
     }
     #[inline]
     fn yield_now() -> impl Future<Output = ()> + Send {
@@ -199,6 +212,14 @@ impl Rt for Tokio {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         drop(tokio::spawn(task));
+    }
+    #[inline]
+    async fn unblock<T, F>(job: F) -> T
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        tokio::task::spawn_blocking(job).await.expect("a job ended badly")
     }
     #[inline]
     fn yield_now() -> impl Future<Output = ()> + Send {
@@ -311,6 +332,14 @@ impl Rt for Smol {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         executor().spawn(task).detach();
+    }
+    #[inline]
+    async fn unblock<T, F>(job: F) -> T
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        smol::unblock(job).await
     }
     #[inline]
     fn yield_now() -> impl Future<Output = ()> + Send {

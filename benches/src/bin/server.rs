@@ -1,27 +1,49 @@
-//! A hello-world server over hyper, for wrk or another client from outside: filch, tokio or smol, two
-//! workers.
+//! An HTTP server over hyper, for wrk or another client from outside: filch, tokio or smol, two workers.
 //!
-//! `server --runtime filch|tokio|smol [--port N] [--workers N] [--seconds N]` prints, at its end, the CPU
-//! time that it used for each request. The service is the same for all; each runtime's stream goes to hyper
-//! through the adapter that its users use.
+//! `server --runtime filch|filch-reactors|tokio|smol [--root FOLDER] [--port N] [--workers N] [--seconds N]`
+//! prints, at its end, the CPU time that it used for each request. It says hello, or serves the files of
+//! FOLDER as the demo `http_server` does: one job on the runtime's blocking pool finds and reads the file.
+//! The service is the same for all; each runtime's stream goes to hyper through the adapter that its users
+//! use. `filch-reactors` is filch with a reactor for each worker.
 use std::convert::Infallible;
+use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use filch_benches::harness::Usage;
 use filch_benches::runtimes::{Filch, Rt, Smol, SmolRoot, Tokio};
+use filch_examples::http_server::{FileBody, Site, answer};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
+static SITE: OnceLock<Site> = OnceLock::new();
 
 async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    // The same shared count for all three.
+    // The same shared count for all.
     REQUESTS.fetch_add(1, Ordering::Relaxed);
     Ok(Response::new(Full::new(Bytes::from_static(b"Hello, world!"))))
+}
+
+/// A file of the folder, found and read on the blocking pool of `R`.
+async fn file<R: Rt>(request: Request<Incoming>) -> Result<Response<FileBody>, Infallible> {
+    REQUESTS.fetch_add(1, Ordering::Relaxed);
+    let head = *request.method() == Method::HEAD;
+    let job = move || {
+        let site = SITE.get().expect("set before anything is served");
+        answer(site, request.uri().path(), request.headers(), head)
+    };
+    let mut response = R::unblock(job).await;
+    // Longer files come in pieces, through the blocking pool of filch only: not the same work for all.
+    if matches!(response.body(), FileBody::Part(_)) {
+        response = Response::new(FileBody::Whole(None));
+        *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
+    }
+    Ok(response)
 }
 
 /// Serves for ever. `$stream` makes of an accepted stream what hyper takes.
@@ -34,7 +56,11 @@ macro_rules! serve {
                 let io = $io;
                 <$rt>::detach(async move {
                     // A client that goes away is no news.
-                    let _ = http1::Builder::new().serve_connection(io, service_fn(hello)).await;
+                    let _ = if SITE.get().is_none() {
+                        http1::Builder::new().serve_connection(io, service_fn(hello)).await
+                    } else {
+                        http1::Builder::new().serve_connection(io, service_fn(file::<$rt>)).await
+                    };
                 });
             }
         })
@@ -48,6 +74,11 @@ fn main() -> Result<(), lexopt::Error> {
     while let Some(arg) = args.next()? {
         match arg {
             Long("runtime") => runtime = args.value()?.string()?,
+            Long("root") => {
+                let root = args.value()?;
+                let site = Site::open(Path::new(&root)).map_err(|error| error.to_string())?;
+                SITE.get_or_init(|| site);
+            }
             Long("port") => port = args.value()?.parse()?,
             Long("workers") => workers = args.value()?.parse()?,
             Long("seconds") => seconds = args.value()?.parse()?,
@@ -59,8 +90,8 @@ fn main() -> Result<(), lexopt::Error> {
     println!("{runtime} listens on {}, {workers} workers", listener.local_addr().expect("an address"));
     let before = Usage::now();
     match runtime.as_str() {
-        "filch" => {
-            let rt = Filch::new(workers, false);
+        "filch" | "filch-reactors" => {
+            let rt = Filch::new(workers, runtime == "filch-reactors");
             rt.block_on(async {
                 let listener = filch::net::TcpListener::from_std(listener).expect("listen");
                 serve!(Filch, listener, |stream| stream);
@@ -83,7 +114,7 @@ fn main() -> Result<(), lexopt::Error> {
             });
             wait(seconds);
         }
-        other => return Err(format!("no such runtime: {other}; filch, tokio or smol").into()),
+        other => return Err(format!("no such runtime: {other}; filch, filch-reactors, tokio or smol").into()),
     }
     let used = Usage::now().since(before);
     let requests = REQUESTS.load(Ordering::Relaxed);

@@ -16,15 +16,16 @@ const PIECE: u64 = 64 * 1024;
 
 /// The body of a response.
 #[derive(Debug)]
-pub(super) enum FileBody {
+pub enum FileBody {
     /// Bytes that are there; `None` once they are sent.
     Whole(Option<Bytes>),
+    /// A part of a file, read in pieces by filch's blocking pool.
     Part(Part),
 }
 
 /// Bytes `at..end` of a file.
 #[derive(Debug)]
-pub(super) struct Part {
+pub struct Part {
     at: u64,
     end: u64,
     state: State,

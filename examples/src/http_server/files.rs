@@ -28,7 +28,7 @@ const ESCAPED: &AsciiSet = &CONTROLS
 
 /// The folder being served.
 #[derive(Debug)]
-pub(super) struct Site {
+pub struct Site {
     /// Without symbolic links, so that other paths can be compared with it.
     root: PathBuf,
 }
@@ -71,7 +71,11 @@ impl From<io::Error> for Refused {
 }
 
 impl Site {
-    pub(super) fn open(root: &Path) -> io::Result<Site> {
+    /// Blocks, for the disk.
+    ///
+    /// # Errors
+    /// When `root` is no folder, or cannot be read.
+    pub fn open(root: &Path) -> io::Result<Site> {
         let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", root.display()));
         let root = root.canonicalize().map_err(explain)?;
         // Now, and not at the first request, is the time to say that this is no folder.

@@ -7,6 +7,10 @@ mod body;
 mod files;
 mod respond;
 
+pub use body::{FileBody, Part};
+pub use files::Site;
+pub use respond::answer;
+
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;

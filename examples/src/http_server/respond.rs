@@ -39,8 +39,8 @@ pub(super) async fn respond(
     Ok(response)
 }
 
-/// Blocks.
-fn answer(site: &Site, path: &str, headers: &HeaderMap, head: bool) -> Response<FileBody> {
+/// What a request for `path` is answered with. Blocks, for the disk.
+pub fn answer(site: &Site, path: &str, headers: &HeaderMap, head: bool) -> Response<FileBody> {
     match site.find(path) {
         Ok(Found::File { file, metadata, path }) => of_file(file, &metadata, &path, headers, head),
         Ok(Found::Listing(page)) => {
