@@ -64,6 +64,9 @@
 #[doc(hidden)]
 #[path = "sync.rs"]
 pub mod __shim;
+mod guarded;
+mod holder;
+mod lock;
 mod notify;
 pub mod probe;
 mod semaphore;
@@ -85,6 +88,10 @@ pub(crate) use __shim as shim;
 
 /// Locks, and other ways to wait for each other.
 pub mod sync {
+    pub use crate::lock::{
+        Lock, LockGuard, LockStats, LockTimeoutError, Locking, LockingOwned, MappedLockGuard,
+        OwnedLockGuard, OwnedMappedLockGuard, TryLockError, WholeGuard, lock_all, lock_all_blocking,
+    };
     pub use crate::notify::{Notified, Notify};
     pub use crate::semaphore::{
         Acquire, AcquireError, AcquireOwned, AcquireTimeoutError, OwnedSemaphorePermit, Semaphore,

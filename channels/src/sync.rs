@@ -246,6 +246,13 @@ pub mod shared {
     atomics!();
 }
 
+/// What only reports read, and nobody waits for: std's own in a model too, which need not try every order of
+/// it.
+pub mod report {
+    pub use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+    pub use std::sync::{Arc, Mutex};
+}
+
 /// A mutex that a panic does not poison: every critical section here keeps its invariants by itself.
 #[derive(Debug)]
 pub struct Mutex<T>(#[cfg(filch_loom)] loom::sync::Mutex<T>, #[cfg(not(filch_loom))] std::sync::Mutex<T>);
@@ -325,7 +332,7 @@ impl<T: Default> Default for Mutex<T> {
 
 /// An `UnsafeCell` whose accesses loom checks.
 #[derive(Debug, Default)]
-pub struct UnsafeCell<T>(
+pub struct UnsafeCell<T: ?Sized>(
     #[cfg(filch_loom)] loom::cell::UnsafeCell<T>,
     #[cfg(not(filch_loom))] std::cell::UnsafeCell<T>,
 );
@@ -341,6 +348,12 @@ impl<T> UnsafeCell<T> {
         Self(loom::cell::UnsafeCell::new(value))
     }
 
+    pub fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+}
+
+impl<T: ?Sized> UnsafeCell<T> {
     /// Calls `f` with a pointer for reading; loom reports a concurrent write.
     #[inline(always)]
     #[cfg_attr(filch_loom, track_caller)]
@@ -359,10 +372,6 @@ impl<T> UnsafeCell<T> {
         return self.0.with_mut(f);
         #[cfg(not(filch_loom))]
         f(self.0.get())
-    }
-
-    pub fn into_inner(self) -> T {
-        self.0.into_inner()
     }
 }
 
@@ -403,3 +412,19 @@ macro_rules! const_thread_local {
     };
 }
 pub(crate) use const_thread_local;
+
+const_thread_local! {
+    static THREAD_NUMBER: std::cell::Cell<u64> = std::cell::Cell::new(0);
+}
+
+/// A number that no other thread of this process has or had; never `0`.
+pub fn thread_number() -> u64 {
+    static NEXT: report::AtomicU64 = report::AtomicU64::new(1);
+    THREAD_NUMBER.with(|number| {
+        if number.get() == 0 {
+            // Ordering: Relaxed: the numbers only have to differ.
+            number.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        number.get()
+    })
+}

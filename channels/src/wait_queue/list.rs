@@ -49,6 +49,16 @@ pub(super) enum State {
     Told,
 }
 
+/// Where a newcomer gets in line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Before all others. At most one waiter of a queue may stand there.
+    Head,
+    /// Before all who came to the back, and behind all others who came to the front.
+    Front,
+    Back,
+}
+
 /// Whom an entry stands for.
 #[derive(Debug)]
 pub(super) struct Party {
@@ -134,6 +144,7 @@ pub(super) struct Entry {
     overtaken: u8,
     /// Whether it wants units, rather than to be told something.
     units: bool,
+    place: Place,
     /// The number of units it wants, or the caller's own word; once told, the message.
     word: usize,
     /// Moves up with each entry that is linked.
@@ -168,6 +179,7 @@ impl Slot {
             state: State::Idle,
             overtaken: 0,
             units: false,
+            place: Place::Back,
             word: 0,
             ticket: 0,
             phase: 0,
@@ -195,6 +207,8 @@ impl Link {
 pub(super) struct List {
     head: Option<Link>,
     tail: Option<Link>,
+    /// The last of those who came to the front.
+    front: Option<Link>,
     /// Linked entries.
     len: usize,
     /// Of these, the ones that are Waiting or Woken.
@@ -219,6 +233,7 @@ impl List {
         List {
             head: None,
             tail: None,
+            front: None,
             len: 0,
             present: 0,
             woken: 0,
@@ -287,24 +302,41 @@ impl List {
         self.starved += usize::from(starves);
     }
 
-    /// Puts an Idle entry at the end of the line.
-    pub(super) fn push_back(&mut self, link: Link, units: bool, word: usize) {
-        let (tail, ticket) = (self.tail.replace(link), self.next_ticket);
+    /// Puts an Idle entry in line.
+    pub(super) fn push(&mut self, link: Link, units: bool, word: usize, place: Place) {
+        let ticket = self.next_ticket;
         self.next_ticket += 1;
+        let prev = match place {
+            Place::Back => self.tail,
+            Place::Front => self.front.or_else(|| self.head.filter(|&head| self.place(head) == Place::Head)),
+            Place::Head => None,
+        };
+        if place == Place::Front {
+            self.front = Some(link);
+        }
+        let next = match prev {
+            Some(prev) => self.entry(prev, |entry| entry.next.replace(link)),
+            None => self.head.replace(link),
+        };
+        match next {
+            Some(next) => self.entry(next, |entry| entry.prev = Some(link)),
+            None => self.tail = Some(link),
+        }
         self.entry(link, |entry| {
             debug_assert_eq!(entry.state, State::Idle);
-            entry.prev = tail;
-            entry.next = None;
+            entry.prev = prev;
+            entry.next = next;
             entry.overtaken = 0;
             entry.units = units;
+            entry.place = place;
             entry.word = word;
             entry.ticket = ticket;
         });
-        match tail {
-            Some(tail) => self.entry(tail, |entry| entry.next = Some(link)),
-            None => self.head = Some(link),
-        }
         self.set(link, State::Waiting);
+    }
+
+    fn place(&mut self, link: Link) -> Place {
+        self.entry(link, |entry| entry.place)
     }
 
     /// Takes an entry out of line, if it is in line; `state` is Idle or Told.
@@ -315,6 +347,9 @@ impl List {
             return;
         }
         let (prev, next) = self.entry(link, |entry| (entry.prev.take(), entry.next.take()));
+        if self.front == Some(link) {
+            self.front = prev.filter(|&prev| self.place(prev) == Place::Front);
+        }
         match prev {
             Some(prev) => self.entry(prev, |entry| entry.next = next),
             None => self.head = next,
