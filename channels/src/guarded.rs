@@ -138,6 +138,23 @@ impl<G, U: ?Sized> Exclusive<G, U> {
     }
 }
 
+impl<G, U: ?Sized> Exclusive<G, U> {
+    /// Goes on with shared access to a part of the value, if `f` finds it.
+    ///
+    /// # Safety
+    /// `change` returns a grant for the same value that others may have shared grants beside.
+    pub(crate) unsafe fn try_share<H, V: ?Sized>(
+        self,
+        f: impl FnOnce(&U) -> Option<&V>,
+        change: impl FnOnce(G) -> H,
+    ) -> Result<Shared<H, V>, Self> {
+        match f(&self).map(|value| value as *const V) {
+            Some(value) => Ok(Shared { value, grant: change(self.grant) }),
+            None => Err(self),
+        }
+    }
+}
+
 impl<G, U: ?Sized> Shared<G, U> {
     pub(crate) fn grant(&self) -> &G {
         &self.grant

@@ -69,6 +69,7 @@ mod holder;
 mod lock;
 mod notify;
 pub mod probe;
+mod rwlock;
 mod semaphore;
 #[cfg(test)]
 mod test_util;
@@ -93,6 +94,12 @@ pub mod sync {
         OwnedLockGuard, OwnedMappedLockGuard, TryLockError, WholeGuard, lock_all, lock_all_blocking,
     };
     pub use crate::notify::{Notified, Notify};
+    pub use crate::rwlock::{
+        OwnedRwLockMappedWriteGuard, OwnedRwLockReadGuard, OwnedRwLockUpgradableReadGuard,
+        OwnedRwLockWriteGuard, Reading, ReadingOwned, ReadingUpgradable, ReadingUpgradableOwned, RwLock,
+        RwLockMappedWriteGuard, RwLockPolicy, RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard,
+        Upgrading, UpgradingOwned, Writing, WritingOwned,
+    };
     pub use crate::semaphore::{
         Acquire, AcquireError, AcquireOwned, AcquireTimeoutError, OwnedSemaphorePermit, Semaphore,
         SemaphorePermit, TryAcquireError,

@@ -354,6 +354,24 @@ pub fn spend() {
     });
 }
 
+/// [`poll_budget`], an attempt and [`spend`] in one look at the current task, whose id it gives to `take`.
+///
+/// False: there was no budget, and `take` was not asked; or it was, and said no.
+#[inline]
+pub(crate) fn take_within_budget(take: impl FnOnce(u64) -> bool) -> bool {
+    with_current(|header| match header {
+        Some(header) => {
+            let budget = header.budget.load(Relaxed);
+            let taken = budget != 0 && take(header.id);
+            if taken {
+                header.budget.store(budget - 1, Relaxed);
+            }
+            taken
+        }
+        None => take(0),
+    })
+}
+
 /// Sets what is left of the current task's budget and returns what was left before (`0` outside of tasks).
 ///
 /// For wrappers that lift the budget ("unconstrained"), or that must poll one more future when it is spent.

@@ -142,6 +142,25 @@ impl RawLock {
         location: &'static Location<'static>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
+        if !waiter.is_waiting() {
+            let try_once = |id| self.queue.may_barge() && self.take(id, location).is_some();
+            if probe::take_within_budget(try_once) {
+                self.rank.took(Form::Async, location);
+                return Poll::Ready(());
+            }
+        }
+        self.poll_take_in_line(waiter, location, cx)
+    }
+
+    /// The lock was not to be had at once, or there is no budget.
+    #[cold]
+    #[inline(never)]
+    fn poll_take_in_line(
+        &self,
+        waiter: Pin<&mut Waiter>,
+        location: &'static Location<'static>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         let had_waited = waiter.is_waiting();
         // One that waits has ended a poll, so its budget is fresh, and it must not miss its turn.
         if !had_waited {
