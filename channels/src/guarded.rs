@@ -3,9 +3,10 @@
 //! Owns the one cell under `Lock`, `RLock` and `RwLock`, and the pointers into it that all their guards are
 //! made of. A *grant* is a token that a lock hands out: having it is having access, dropping it gives the
 //! access back. Two unsafe traits say what a lock promises of its grants; all that users hold is built on
-//! [`Exclusive`] and [`Shared`], without a further line of unsafe. Called by the locks.
+//! [`Exclusive`], [`Shared`] and their parts. A guard for a whole value is no more than its grant, so that it
+//! fits into a register. Called by the locks.
 
-use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use crate::shim::UnsafeCell;
@@ -66,45 +67,59 @@ pub(crate) unsafe trait SharedGrant {
     fn guarded(&self) -> &Guarded<Self::Value>;
 }
 
-/// Access to `U`, which is the value of a lock or a part of it, that nobody else has.
-pub(crate) struct Exclusive<G, U: ?Sized> {
+/// Access to the value of a lock that nobody else has.
+pub(crate) struct Exclusive<G: ExclusiveGrant> {
+    grant: G,
+    // It is as good as a `&mut`, whatever the grant is made of.
+    value: PhantomData<*mut G::Value>,
+}
+
+/// Access to the value of a lock that others may have too, to read.
+pub(crate) struct Shared<G: SharedGrant> {
+    grant: G,
+    // It is as good as a `&`, whatever the grant is made of.
+    value: PhantomData<*const G::Value>,
+}
+
+/// Access to a part of a value, or to one whose type the grant has forgotten, that nobody else has.
+pub(crate) struct ExclusivePart<G, U: ?Sized> {
     // Valid, and nobody else's, as long as `grant` is there.
     value: *mut U,
     grant: G,
 }
 
-/// Access to `U`, which is the value of a lock or a part of it, that others may have too, to read.
-pub(crate) struct Shared<G, U: ?Sized> {
+/// Access to a part of a value, or to one whose type the grant has forgotten, that others may have too.
+pub(crate) struct SharedPart<G, U: ?Sized> {
     // Valid, and only read, as long as `grant` is there.
     value: *const U,
     grant: G,
 }
 
+// SAFETY: this is a `&mut`, with a grant.
+unsafe impl<G: ExclusiveGrant<Value: Send> + Send> Send for Exclusive<G> {}
+// SAFETY: as above; a shared one gives a `&`.
+unsafe impl<G: ExclusiveGrant<Value: Sync> + Sync> Sync for Exclusive<G> {}
+// SAFETY: this is a `&`, with a grant.
+unsafe impl<G: SharedGrant<Value: Sync> + Send> Send for Shared<G> {}
+// SAFETY: as above; a shared one gives a `&`.
+unsafe impl<G: SharedGrant<Value: Sync> + Sync> Sync for Shared<G> {}
 // SAFETY: this is a `&mut U`, with a grant.
-unsafe impl<G: Send, U: ?Sized + Send> Send for Exclusive<G, U> {}
+unsafe impl<G: Send, U: ?Sized + Send> Send for ExclusivePart<G, U> {}
 // SAFETY: as above; a shared one gives a `&U`.
-unsafe impl<G: Sync, U: ?Sized + Sync> Sync for Exclusive<G, U> {}
+unsafe impl<G: Sync, U: ?Sized + Sync> Sync for ExclusivePart<G, U> {}
 // SAFETY: this is a `&U`, with a grant.
-unsafe impl<G: Send, U: ?Sized + Sync> Send for Shared<G, U> {}
+unsafe impl<G: Send, U: ?Sized + Sync> Send for SharedPart<G, U> {}
 // SAFETY: as above; a shared one gives a `&U`.
-unsafe impl<G: Sync, U: ?Sized + Sync> Sync for Shared<G, U> {}
+unsafe impl<G: Sync, U: ?Sized + Sync> Sync for SharedPart<G, U> {}
 
-impl<G: ExclusiveGrant> Exclusive<G, G::Value> {
+impl<G: ExclusiveGrant> Exclusive<G> {
     #[inline]
     pub(crate) fn new(grant: G) -> Self {
         // A model sees an access here, and so each grant that does not come after the one before.
-        Exclusive { value: grant.guarded().value.with_mut(|value| value), grant }
+        grant.guarded().value.with_mut(drop);
+        Exclusive { grant, value: PhantomData }
     }
-}
 
-impl<G: SharedGrant> Shared<G, G::Value> {
-    #[inline]
-    pub(crate) fn new(grant: G) -> Self {
-        Shared { value: grant.guarded().value.with(|value| value), grant }
-    }
-}
-
-impl<G, U: ?Sized> Exclusive<G, U> {
     pub(crate) fn grant(&self) -> &G {
         &self.grant
     }
@@ -114,92 +129,144 @@ impl<G, U: ?Sized> Exclusive<G, U> {
         self.grant
     }
 
-    /// The same access under a grant of another type, which may have forgotten what type the value has.
+    /// Goes on with a part of the value, if `f` finds it, and the grant in another shape.
     ///
     /// # Safety
     /// `change` returns a grant that gives the same right to the same value as the one it was given.
-    pub(crate) unsafe fn regrant<H>(self, change: impl FnOnce(G) -> H) -> Exclusive<H, U> {
-        Exclusive { value: self.value, grant: change(self.grant) }
+    pub(crate) unsafe fn try_map<H, V: ?Sized>(
+        mut self,
+        f: impl FnOnce(&mut G::Value) -> Option<&mut V>,
+        change: impl FnOnce(G) -> H,
+    ) -> Result<ExclusivePart<H, V>, Self> {
+        match f(&mut self).map(|value| value as *mut V) {
+            Some(value) => Ok(ExclusivePart { value, grant: change(self.grant) }),
+            None => Err(self),
+        }
     }
 
-    pub(crate) fn map<V: ?Sized>(mut self, f: impl FnOnce(&mut U) -> &mut V) -> Exclusive<G, V> {
+    /// Goes on with a part of the value to read, if `f` finds it, and a grant that others may have beside it.
+    ///
+    /// # Safety
+    /// `change` returns a shared grant for the same value.
+    pub(crate) unsafe fn try_share<H, V: ?Sized>(
+        self,
+        f: impl FnOnce(&G::Value) -> Option<&V>,
+        change: impl FnOnce(G) -> H,
+    ) -> Result<SharedPart<H, V>, Self> {
+        match f(&self).map(|value| value as *const V) {
+            Some(value) => Ok(SharedPart { value, grant: change(self.grant) }),
+            None => Err(self),
+        }
+    }
+}
+
+impl<G: SharedGrant> Shared<G> {
+    #[inline]
+    pub(crate) fn new(grant: G) -> Self {
+        grant.guarded().value.with(drop);
+        Shared { grant, value: PhantomData }
+    }
+
+    pub(crate) fn grant(&self) -> &G {
+        &self.grant
+    }
+
+    /// Ends the access and keeps the grant.
+    pub(crate) fn into_grant(self) -> G {
+        self.grant
+    }
+
+    /// The same access as one to a part.
+    ///
+    /// # Safety
+    /// `change` returns a grant that gives the same right to the same value as the one it was given.
+    #[inline]
+    pub(crate) unsafe fn into_part<H>(self, change: impl FnOnce(G) -> H) -> SharedPart<H, G::Value> {
+        SharedPart { value: self.grant.guarded().value.with(|value| value), grant: change(self.grant) }
+    }
+}
+
+impl<G, U: ?Sized> ExclusivePart<G, U> {
+    pub(crate) fn grant(&self) -> &G {
+        &self.grant
+    }
+
+    pub(crate) fn map<V: ?Sized>(mut self, f: impl FnOnce(&mut U) -> &mut V) -> ExclusivePart<G, V> {
         let value: *mut V = f(&mut self);
-        Exclusive { value, grant: self.grant }
+        ExclusivePart { value, grant: self.grant }
     }
 
     pub(crate) fn try_map<V: ?Sized>(
         mut self,
         f: impl FnOnce(&mut U) -> Option<&mut V>,
-    ) -> Result<Exclusive<G, V>, Self> {
+    ) -> Result<ExclusivePart<G, V>, Self> {
         match f(&mut self).map(|value| value as *mut V) {
-            Some(value) => Ok(Exclusive { value, grant: self.grant }),
+            Some(value) => Ok(ExclusivePart { value, grant: self.grant }),
             None => Err(self),
         }
     }
 }
 
-impl<G, U: ?Sized> Exclusive<G, U> {
-    /// Goes on with shared access to a part of the value, if `f` finds it.
-    ///
-    /// # Safety
-    /// `change` returns a grant for the same value that others may have shared grants beside.
-    pub(crate) unsafe fn try_share<H, V: ?Sized>(
-        self,
-        f: impl FnOnce(&U) -> Option<&V>,
-        change: impl FnOnce(G) -> H,
-    ) -> Result<Shared<H, V>, Self> {
-        match f(&self).map(|value| value as *const V) {
-            Some(value) => Ok(Shared { value, grant: change(self.grant) }),
-            None => Err(self),
-        }
-    }
-}
-
-impl<G, U: ?Sized> Shared<G, U> {
+impl<G, U: ?Sized> SharedPart<G, U> {
     pub(crate) fn grant(&self) -> &G {
         &self.grant
     }
 
-    /// Ends the access and keeps the grant.
-    pub(crate) fn into_grant(self) -> G {
-        self.grant
-    }
-
-    /// The same access under a grant of another type, which may have forgotten what type the value has.
-    ///
-    /// # Safety
-    /// As for [`Exclusive::regrant`].
-    pub(crate) unsafe fn regrant<H>(self, change: impl FnOnce(G) -> H) -> Shared<H, U> {
-        Shared { value: self.value, grant: change(self.grant) }
-    }
-
-    pub(crate) fn map<V: ?Sized>(self, f: impl FnOnce(&U) -> &V) -> Shared<G, V> {
+    pub(crate) fn map<V: ?Sized>(self, f: impl FnOnce(&U) -> &V) -> SharedPart<G, V> {
         let value: *const V = f(&self);
-        Shared { value, grant: self.grant }
+        SharedPart { value, grant: self.grant }
     }
 
     pub(crate) fn try_map<V: ?Sized>(
         self,
         f: impl FnOnce(&U) -> Option<&V>,
-    ) -> Result<Shared<G, V>, Self> {
+    ) -> Result<SharedPart<G, V>, Self> {
         match f(&self).map(|value| value as *const V) {
-            Some(value) => Ok(Shared { value, grant: self.grant }),
+            Some(value) => Ok(SharedPart { value, grant: self.grant }),
             None => Err(self),
         }
     }
 }
 
-impl<G, U: ?Sized> Deref for Exclusive<G, U> {
+impl<G: ExclusiveGrant> Deref for Exclusive<G> {
+    type Target = G::Value;
+
+    #[inline]
+    fn deref(&self) -> &G::Value {
+        // SAFETY: `grant` is there, so the value is, and no other grant for it; see `ExclusiveGrant`.
+        unsafe { &*self.grant.guarded().value.with(|value| value) }
+    }
+}
+
+impl<G: ExclusiveGrant> DerefMut for Exclusive<G> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut G::Value {
+        // SAFETY: as above, and `&mut self` says that there is no other reference through this grant.
+        unsafe { &mut *self.grant.guarded().value.with_mut(|value| value) }
+    }
+}
+
+impl<G: SharedGrant> Deref for Shared<G> {
+    type Target = G::Value;
+
+    #[inline]
+    fn deref(&self) -> &G::Value {
+        // SAFETY: `grant` is there, so the value is, and nobody may write to it; see `SharedGrant`.
+        unsafe { &*self.grant.guarded().value.with(|value| value) }
+    }
+}
+
+impl<G, U: ?Sized> Deref for ExclusivePart<G, U> {
     type Target = U;
 
     #[inline]
     fn deref(&self) -> &U {
-        // SAFETY: `grant` is there, so the value is, and no other grant for it; see `ExclusiveGrant`.
+        // SAFETY: the pointer came from an access to the whole, whose grant, or one as good, is here.
         unsafe { &*self.value }
     }
 }
 
-impl<G, U: ?Sized> DerefMut for Exclusive<G, U> {
+impl<G, U: ?Sized> DerefMut for ExclusivePart<G, U> {
     #[inline]
     fn deref_mut(&mut self) -> &mut U {
         // SAFETY: as above, and `&mut self` says that there is no other reference through this grant.
@@ -207,12 +274,12 @@ impl<G, U: ?Sized> DerefMut for Exclusive<G, U> {
     }
 }
 
-impl<G, U: ?Sized> Deref for Shared<G, U> {
+impl<G, U: ?Sized> Deref for SharedPart<G, U> {
     type Target = U;
 
     #[inline]
     fn deref(&self) -> &U {
-        // SAFETY: `grant` is there, so the value is, and nobody may write to it; see `SharedGrant`.
+        // SAFETY: the pointer came from an access to the whole, whose grant, or one as good, is here.
         unsafe { &*self.value }
     }
 }
@@ -264,15 +331,3 @@ macro_rules! exclusive_access_of {
     };
 }
 pub(crate) use exclusive_access_of;
-
-impl<G, U: ?Sized + fmt::Debug> fmt::Debug for Exclusive<G, U> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<G, U: ?Sized + fmt::Debug> fmt::Debug for Shared<G, U> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}

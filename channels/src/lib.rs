@@ -64,6 +64,7 @@
 #[doc(hidden)]
 #[path = "sync.rs"]
 pub mod __shim;
+mod condition;
 mod guarded;
 mod holder;
 mod lock;
@@ -89,9 +90,10 @@ pub(crate) use __shim as shim;
 
 /// Locks, and other ways to wait for each other.
 pub mod sync {
+    pub use crate::condition::{Condition, ConditionWait, WaitTimeoutResult};
     pub use crate::lock::{
-        Lock, LockGuard, LockStats, LockTimeoutError, Locking, LockingOwned, MappedLockGuard,
-        OwnedLockGuard, OwnedMappedLockGuard, TryLockError, WholeGuard, lock_all, lock_all_blocking,
+        Lock, LockGuard, LockStats, LockTimeoutError, Locking, LockingOwned, MappedLockGuard, OwnedLockGuard,
+        OwnedMappedLockGuard, TryLockError, WholeGuard, lock_all, lock_all_blocking,
     };
     pub use crate::notify::{Notified, Notify};
     pub use crate::rwlock::{

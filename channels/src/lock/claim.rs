@@ -1,7 +1,7 @@
 //! Layer 2, lock. The futures that wait for a lock.
 //!
 //! Owns [`Claim`], which waits in the line of a lock however that is held, and the two futures that users
-//! see. Called by `Lock`; `all` and `condition` wait by a [`Claim`] of their own.
+//! see. Called by `Lock` and `all`.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -21,7 +21,7 @@ use crate::wait_queue::Waiter;
 
 pin_project! {
     /// Waits for a lock that `P` keeps at hand.
-    pub(crate) struct Claim<P> {
+    struct Claim<P> {
         // None once the lock was taken: the grant has it now.
         lock: Option<P>,
         location: &'static Location<'static>,
@@ -35,23 +35,24 @@ pin_project! {
 
 impl<P: Holds> Claim<P> {
     #[inline]
-    pub(super) fn new(lock: P, location: &'static Location<'static>) -> Claim<P> {
+    fn new(lock: P, location: &'static Location<'static>) -> Claim<P> {
         Claim { lock: Some(lock), location, ranked: true, waiter: Waiter::new(), _pinned: PhantomPinned }
     }
 
     /// The caller has asked already whether the order of ranked locks allows it.
-    pub(crate) fn unranked(lock: P, location: &'static Location<'static>) -> Claim<P> {
+    fn unranked(lock: P, location: &'static Location<'static>) -> Claim<P> {
         Claim { ranked: false, ..Claim::new(lock, location) }
     }
 
-    #[inline]
-    pub(crate) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Granted<P>> {
+    // Always: it is short, as the rest is elsewhere, and called once for each await.
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Granted<P>> {
         let this = self.project();
         let raw = this.lock.as_ref().expect("polled after it was ready").raw();
         if *this.ranked && !this.waiter.is_waiting() {
             raw.check_rank(Form::Async, this.location);
         }
-        ready!(raw.poll_take(this.waiter, this.location, cx));
+        ready!(raw.poll_take(this.waiter, Form::Async, this.location, cx));
         Poll::Ready(Granted::new(this.lock.take().expect("looked at above")))
     }
 }
@@ -114,7 +115,7 @@ impl<T: ?Sized> LockingOwned<T> {
 impl<'a, T: ?Sized> Future for Locking<'a, T> {
     type Output = LockGuard<'a, T>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LockGuard<'a, T>> {
         self.project().inner.poll(cx).map(LockGuard::new)
     }
@@ -123,7 +124,7 @@ impl<'a, T: ?Sized> Future for Locking<'a, T> {
 impl<T: ?Sized> Future for LockingOwned<T> {
     type Output = OwnedLockGuard<T>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<OwnedLockGuard<T>> {
         self.project().inner.poll(cx).map(OwnedLockGuard::new)
     }

@@ -4,11 +4,13 @@
 //! part of it. Called by the futures of `claim`, and by users. The only file of the room with unsafe: it
 //! vouches for the grant.
 
+use std::mem::ManuallyDrop;
 use std::ops::DerefMut;
+use std::ptr;
 use std::sync::Arc;
 
 use super::{Lock, RawLock};
-use crate::guarded::{Exclusive, ExclusiveGrant, Guarded, access_of, exclusive_access_of};
+use crate::guarded::{Exclusive, ExclusiveGrant, ExclusivePart, Guarded, access_of, exclusive_access_of};
 
 /// Some way to keep a lock at hand: borrowed or counted, with or without the type of its value.
 pub trait Holds {
@@ -40,54 +42,76 @@ impl<T: ?Sized> Holds for Arc<Lock<T>> {
 /// A way to keep a lock at hand that still knows the type of its value.
 pub(crate) trait HoldsValue: Holds {
     type Value: ?Sized;
+    /// What holds the same lock for as long, and is all that a guard for a part of the value needs.
+    type Part: Holds;
     fn guarded(&self) -> &Guarded<Self::Value>;
+    fn into_part(self) -> Self::Part;
 }
 
-impl<T: ?Sized> HoldsValue for &Lock<T> {
+impl<'a, T: ?Sized> HoldsValue for &'a Lock<T> {
     type Value = T;
+    type Part = &'a RawLock;
 
     #[inline]
     fn guarded(&self) -> &Guarded<T> {
         &self.value
     }
+
+    fn into_part(self) -> &'a RawLock {
+        &self.raw
+    }
 }
 
 impl<T: ?Sized> HoldsValue for Arc<Lock<T>> {
     type Value = T;
+    type Part = Self;
 
     #[inline]
     fn guarded(&self) -> &Guarded<T> {
         &self.value
+    }
+
+    fn into_part(self) -> Self {
+        self
     }
 }
 
 /// The lock, taken. Dropping it gives the lock back.
 #[derive(Debug)]
 pub struct Granted<P: Holds> {
-    // None once it was given back or passed on.
-    lock: Option<P>,
+    lock: P,
 }
 
 impl<P: Holds> Granted<P> {
     /// The caller has taken the lock.
     #[inline]
-    pub(super) fn new(lock: P) -> Granted<P> {
-        Granted { lock: Some(lock) }
+    pub(crate) fn new(lock: P) -> Granted<P> {
+        Granted { lock }
     }
 
     #[inline]
-    pub(super) fn lock(&self) -> &P {
-        self.lock.as_ref().expect("it is given back by value only")
+    pub(crate) fn lock(&self) -> &P {
+        &self.lock
     }
 
-    /// The same grant, held in another way.
-    fn change<Q: Holds>(mut self, change: impl FnOnce(P) -> Q) -> Granted<Q> {
-        Granted { lock: self.lock.take().map(change) }
+    /// What holds the lock. It stays taken.
+    fn into_lock(self) -> P {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is neither used after this nor dropped, so there is one `P` as before.
+        unsafe { ptr::read(&raw const this.lock) }
+    }
+
+    /// The same grant, for a part of the value.
+    fn into_part(self) -> Granted<P::Part>
+    where
+        P: HoldsValue,
+    {
+        Granted { lock: self.into_lock().into_part() }
     }
 
     /// Gives the lock back and returns what held it.
-    pub(crate) fn give_back(mut self) -> P {
-        let lock = self.lock.take().expect("it is given back by value only");
+    pub(crate) fn give_back(self) -> P {
+        let lock = self.into_lock();
         lock.raw().unlock();
         lock
     }
@@ -96,9 +120,7 @@ impl<P: Holds> Granted<P> {
 impl<P: Holds> Drop for Granted<P> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(lock) = &self.lock {
-            lock.raw().unlock();
-        }
+        self.lock.raw().unlock();
     }
 }
 
@@ -121,7 +143,7 @@ unsafe impl<P: HoldsValue> ExclusiveGrant for Granted<P> {
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct LockGuard<'a, T: ?Sized> {
-    access: Exclusive<Granted<&'a Lock<T>>, T>,
+    access: Exclusive<Granted<&'a Lock<T>>>,
 }
 
 /// A [`LockGuard`] that keeps its lock alive, so that it borrows nothing.
@@ -130,21 +152,21 @@ pub struct LockGuard<'a, T: ?Sized> {
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct OwnedLockGuard<T: ?Sized> {
-    access: Exclusive<Granted<Arc<Lock<T>>>, T>,
+    access: Exclusive<Granted<Arc<Lock<T>>>>,
 }
 
 /// Access to a part of the value of a [`Lock`], made by [`LockGuard::map`].
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct MappedLockGuard<'a, U: ?Sized> {
-    access: Exclusive<Granted<&'a RawLock>, U>,
+    access: ExclusivePart<Granted<&'a RawLock>, U>,
 }
 
 /// Access to a part `U` of the value of a [`Lock`] that it keeps alive, made by [`OwnedLockGuard::map`].
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct OwnedMappedLockGuard<T: ?Sized, U: ?Sized = T> {
-    access: Exclusive<Granted<Arc<Lock<T>>>, U>,
+    access: ExclusivePart<Granted<Arc<Lock<T>>>, U>,
 }
 
 exclusive_access_of!(LockGuard ['a, T: ?Sized] ['a, T] T);
@@ -182,7 +204,10 @@ impl<'a, T: ?Sized> LockGuard<'a, T> {
     /// assert_eq!(pair.into_inner(), (2, "one"));
     /// ```
     pub fn map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> &mut U) -> MappedLockGuard<'a, U> {
-        MappedLockGuard { access: erase(this.access.map(f)) }
+        match Self::try_map(this, |value| Some(f(value))) {
+            Ok(part) => part,
+            Err(_) => unreachable!("the closure always finds it"),
+        }
     }
 
     /// Goes on with a part of the value, if `f` finds it.
@@ -193,19 +218,20 @@ impl<'a, T: ?Sized> LockGuard<'a, T> {
         this: Self,
         f: impl FnOnce(&mut T) -> Option<&mut U>,
     ) -> Result<MappedLockGuard<'a, U>, Self> {
-        match this.access.try_map(f) {
-            Ok(access) => Ok(MappedLockGuard { access: erase(access) }),
+        match try_part(this.access, f) {
+            Ok(access) => Ok(MappedLockGuard { access }),
             Err(access) => Err(LockGuard { access }),
         }
     }
 }
 
-/// Forgets the type of the whole value.
-fn erase<T: ?Sized, U: ?Sized>(
-    access: Exclusive<Granted<&Lock<T>>, U>,
-) -> Exclusive<Granted<&RawLock>, U> {
-    // SAFETY: it is the same grant of the same lock, which stays borrowed for as long.
-    unsafe { access.regrant(|grant| grant.change(|lock| &lock.raw)) }
+/// Goes on with a part of the value, if `f` finds it.
+fn try_part<P: HoldsValue, U: ?Sized>(
+    access: Exclusive<Granted<P>>,
+    f: impl FnOnce(&mut P::Value) -> Option<&mut U>,
+) -> Result<ExclusivePart<Granted<P::Part>, U>, Exclusive<Granted<P>>> {
+    // SAFETY: `into_part` keeps the same lock, taken as before, at hand for as long as `P` would.
+    unsafe { access.try_map(f, Granted::into_part) }
 }
 
 impl<T: ?Sized> OwnedLockGuard<T> {
@@ -226,7 +252,10 @@ impl<T: ?Sized> OwnedLockGuard<T> {
 
     /// Goes on with a part of the value. The lock stays held.
     pub fn map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> &mut U) -> OwnedMappedLockGuard<T, U> {
-        OwnedMappedLockGuard { access: this.access.map(f) }
+        match Self::try_map(this, |value| Some(f(value))) {
+            Ok(part) => part,
+            Err(_) => unreachable!("the closure always finds it"),
+        }
     }
 
     /// Goes on with a part of the value, if `f` finds it.
@@ -237,7 +266,7 @@ impl<T: ?Sized> OwnedLockGuard<T> {
         this: Self,
         f: impl FnOnce(&mut T) -> Option<&mut U>,
     ) -> Result<OwnedMappedLockGuard<T, U>, Self> {
-        match this.access.try_map(f) {
+        match try_part(this.access, f) {
             Ok(access) => Ok(OwnedMappedLockGuard { access }),
             Err(access) => Err(OwnedLockGuard { access }),
         }

@@ -25,13 +25,12 @@ mod raw;
 mod tests;
 
 pub use all::{lock_all, lock_all_blocking};
-pub(crate) use claim::Claim;
 pub use claim::{Locking, LockingOwned};
 pub use error::{LockTimeoutError, TryLockError};
+pub(crate) use guard::{Granted, Holds};
 pub use guard::{LockGuard, MappedLockGuard, OwnedLockGuard, OwnedMappedLockGuard, WholeGuard};
-pub(crate) use guard::{Granted, Holds, sealed::Whole};
 pub use notes::LockStats;
-use rank::Form;
+pub(crate) use rank::Form;
 pub(crate) use raw::RawLock;
 
 /// A value that one task or thread has to itself at a time.
@@ -333,7 +332,8 @@ impl<T: ?Sized> Lock<T> {
     /// As there.
     #[track_caller]
     pub fn lock_owned_blocking(self: Arc<Self>) -> OwnedLockGuard<T> {
-        self.lock_owned_until(None, Location::caller()).unwrap_or_else(|_| unreachable!("there is no deadline"))
+        self.lock_owned_until(None, Location::caller())
+            .unwrap_or_else(|_| unreachable!("there is no deadline"))
     }
 
     /// The same as [`lock_owned_blocking`](Self::lock_owned_blocking), by tokio's name.

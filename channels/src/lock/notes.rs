@@ -8,9 +8,9 @@ use std::panic::Location;
 
 use crate::holder::Note;
 use crate::probe::Place;
+use crate::shim::OnceLock;
 use crate::shim::Ordering::Relaxed;
 use crate::shim::report::{Arc, AtomicU64, AtomicUsize};
-use crate::shim::OnceLock;
 
 /// How busy a [`Lock`](crate::sync::Lock) was so far: see [`Lock::stats`](crate::sync::Lock::stats).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -19,7 +19,7 @@ pub(super) struct Rank {
 
 /// How a lock is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Form {
+pub(crate) enum Form {
     Async,
     Try,
     Blocking,
@@ -46,6 +46,9 @@ mod tracking {
     impl super::Rank {
         #[inline(always)]
         pub(in crate::lock) fn check(&self, _: super::Form, _: &'static Location<'static>) {}
+
+        #[inline(always)]
+        pub(in crate::lock) fn check_again(&self, _: super::Form, _: &'static Location<'static>) {}
 
         #[inline(always)]
         pub(in crate::lock) fn took(&self, _: super::Form, _: &'static Location<'static>) {}
@@ -128,7 +131,15 @@ mod tracking {
         #[track_caller]
         pub(in crate::lock) fn check(&self, form: Form, location: &'static Location<'static>) {
             if let (Some(level), true) = (self.level(), form != Form::Try) {
-                check(level, form, location);
+                check(level, 0, form, location);
+            }
+        }
+
+        /// [`check`](Self::check), for whoever has this very lock, gives it back and will take it again.
+        #[track_caller]
+        pub(in crate::lock) fn check_again(&self, form: Form, location: &'static Location<'static>) {
+            if let Some(level) = self.level() {
+                check(level, self.key.get(), form, location);
             }
         }
 
@@ -151,10 +162,12 @@ mod tracking {
 
     #[cold]
     #[track_caller]
-    fn check(level: u32, form: Form, location: &'static Location<'static>) {
+    fn check(level: u32, but: u64, form: Form, location: &'static Location<'static>) {
         let Some(who) = who(form) else { return };
-        let highest =
-            held(|held| held.values().filter(|held| held.who == who).max_by_key(|held| held.level).copied());
+        let highest = held(|held| {
+            let mine = held.iter().filter(|(key, held)| held.who == who && **key != but);
+            mine.map(|(_, held)| *held).max_by_key(|held| held.level)
+        });
         if let Some(held) = highest.filter(|held| held.level >= level) {
             let party = if matches!(who, Who::Task(_)) { "task" } else { "thread" };
             panic!(

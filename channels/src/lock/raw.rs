@@ -123,6 +123,12 @@ impl RawLock {
         self.rank.check(form, location);
     }
 
+    /// The same for whoever has the lock, gives it back and will take it again.
+    #[track_caller]
+    pub(crate) fn check_rank_again(&self, form: Form, location: &'static Location<'static>) {
+        self.rank.check_again(form, location);
+    }
+
     #[inline]
     pub(super) fn try_take(&self, location: &'static Location<'static>) -> bool {
         let id = probe::current_id();
@@ -135,21 +141,22 @@ impl RawLock {
     }
 
     /// Waits for the lock. Whether the order allows it has been asked before.
-    #[inline]
-    pub(super) fn poll_take(
+    #[inline(always)]
+    pub(crate) fn poll_take(
         &self,
         waiter: Pin<&mut Waiter>,
+        form: Form,
         location: &'static Location<'static>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         if !waiter.is_waiting() {
             let try_once = |id| self.queue.may_barge() && self.take(id, location).is_some();
             if probe::take_within_budget(try_once) {
-                self.rank.took(Form::Async, location);
+                self.rank.took(form, location);
                 return Poll::Ready(());
             }
         }
-        self.poll_take_in_line(waiter, location, cx)
+        self.poll_take_in_line(waiter, form, location, cx)
     }
 
     /// The lock was not to be had at once, or there is no budget.
@@ -158,6 +165,7 @@ impl RawLock {
     fn poll_take_in_line(
         &self,
         waiter: Pin<&mut Waiter>,
+        form: Form,
         location: &'static Location<'static>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
@@ -172,7 +180,7 @@ impl RawLock {
                 if had_waited {
                     self.notes.had_waited();
                 }
-                self.rank.took(Form::Async, location);
+                self.rank.took(form, location);
                 probe::spend();
                 Poll::Ready(())
             }

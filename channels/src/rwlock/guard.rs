@@ -5,16 +5,19 @@
 //! two files of the room with unsafe: it vouches for the grants.
 
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
+use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::RwLock;
 use super::claim::Upgrading;
 use super::raw::{Access, RawRwLock};
-use super::RwLock;
 use crate::block::deadline_after;
 use crate::guarded::{
-    Exclusive, ExclusiveGrant, Guarded, Shared, SharedGrant, access_of, exclusive_access_of,
+    Exclusive, ExclusiveGrant, ExclusivePart, Guarded, Shared, SharedGrant, SharedPart, access_of,
+    exclusive_access_of,
 };
 
 /// Some way to keep a lock at hand: borrowed or counted, with or without the type of its value.
@@ -25,7 +28,10 @@ pub(super) trait Holds {
 /// One that still knows the type of the value.
 pub(super) trait HoldsValue: Holds {
     type Value: ?Sized;
+    /// What holds the same lock for as long, and is all that a guard for a part of the value needs.
+    type Part: Holds;
     fn guarded(&self) -> &Guarded<Self::Value>;
+    fn into_part(self) -> Self::Part;
 }
 
 impl Holds for &RawRwLock {
@@ -35,27 +41,49 @@ impl Holds for &RawRwLock {
     }
 }
 
-macro_rules! holds_value {
-    ($holder:ty) => {
-        impl<T: ?Sized> Holds for $holder {
-            #[inline]
-            fn raw(&self) -> &RawRwLock {
-                &self.raw
-            }
-        }
-
-        impl<T: ?Sized> HoldsValue for $holder {
-            type Value = T;
-
-            #[inline]
-            fn guarded(&self) -> &Guarded<T> {
-                &self.value
-            }
-        }
-    };
+impl<T: ?Sized> Holds for &RwLock<T> {
+    #[inline]
+    fn raw(&self) -> &RawRwLock {
+        &self.raw
+    }
 }
-holds_value!(&RwLock<T>);
-holds_value!(Arc<RwLock<T>>);
+
+impl<T: ?Sized> Holds for Arc<RwLock<T>> {
+    #[inline]
+    fn raw(&self) -> &RawRwLock {
+        &self.raw
+    }
+}
+
+impl<'a, T: ?Sized> HoldsValue for &'a RwLock<T> {
+    type Value = T;
+    type Part = &'a RawRwLock;
+
+    #[inline]
+    fn guarded(&self) -> &Guarded<T> {
+        &self.value
+    }
+
+    #[inline]
+    fn into_part(self) -> &'a RawRwLock {
+        &self.raw
+    }
+}
+
+impl<T: ?Sized> HoldsValue for Arc<RwLock<T>> {
+    type Value = T;
+    type Part = Self;
+
+    #[inline]
+    fn guarded(&self) -> &Guarded<T> {
+        &self.value
+    }
+
+    #[inline]
+    fn into_part(self) -> Self {
+        self
+    }
+}
 
 /// A kind of access, as a type.
 pub(super) trait Kind {
@@ -80,8 +108,7 @@ impl Kind for Write {
 
 /// Access of kind `K`, taken. Dropping it gives the access back.
 pub(super) struct Granted<P: Holds, K: Kind> {
-    // None once it was passed on.
-    lock: Option<P>,
+    lock: P,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -89,21 +116,28 @@ impl<P: Holds, K: Kind> Granted<P, K> {
     /// The caller has taken the units.
     #[inline]
     pub(super) fn new(lock: P) -> Granted<P, K> {
-        Granted { lock: Some(lock), kind: PhantomData }
+        Granted { lock, kind: PhantomData }
     }
 
     #[inline]
     pub(super) fn lock(&self) -> &P {
-        self.lock.as_ref().expect("it is passed on by value only")
+        &self.lock
     }
 
-    fn pass_on(mut self) -> P {
-        self.lock.take().expect("it is passed on by value only")
+    /// What holds the lock. The units stay taken.
+    fn pass_on(self) -> P {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is neither used after this nor dropped, so there is one `P` as before.
+        unsafe { ptr::read(&raw const this.lock) }
     }
 
-    /// The same grant, held in another way.
-    fn change<Q: Holds>(self, change: impl FnOnce(P) -> Q) -> Granted<Q, K> {
-        Granted::new(change(self.pass_on()))
+    /// The same grant, for a part of the value.
+    #[inline]
+    fn into_part(self) -> Granted<P::Part, K>
+    where
+        P: HoldsValue,
+    {
+        Granted::new(self.pass_on().into_part())
     }
 
     /// The same access and less: the rest is given back, and nobody comes between.
@@ -140,16 +174,18 @@ impl<P: Holds> Granted<P, Upgradable> {
 
     /// An error gives the grant back: the deadline came first.
     pub(super) fn upgrade_blocking(self, deadline: Option<Instant>) -> Result<Granted<P, Write>, Self> {
-        if self.lock().raw().take_blocking(Access::Upgrade, deadline) { Ok(self.upgraded()) } else { Err(self) }
+        if self.lock().raw().take_blocking(Access::Upgrade, deadline) {
+            Ok(self.upgraded())
+        } else {
+            Err(self)
+        }
     }
 }
 
 impl<P: Holds, K: Kind> Drop for Granted<P, K> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(lock) = &self.lock {
-            lock.raw().put(K::ACCESS.units());
-        }
+        self.lock.raw().put(K::ACCESS.units());
     }
 }
 
@@ -188,7 +224,7 @@ unsafe impl<P: HoldsValue, K: Reads> SharedGrant for Granted<P, K> {
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct RwLockReadGuard<'a, U: ?Sized> {
-    access: Shared<Granted<&'a RawRwLock, Read>, U>,
+    access: SharedPart<Granted<&'a RawRwLock, Read>, U>,
 }
 
 /// Access to the value of an [`RwLock`], to read, that can become access to write.
@@ -197,7 +233,7 @@ pub struct RwLockReadGuard<'a, U: ?Sized> {
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct RwLockUpgradableReadGuard<'a, T: ?Sized> {
-    access: Shared<Granted<&'a RwLock<T>, Upgradable>, T>,
+    access: Shared<Granted<&'a RwLock<T>, Upgradable>>,
 }
 
 /// Access to the value of an [`RwLock`], to read and write, that nobody else has until it is dropped.
@@ -206,7 +242,7 @@ pub struct RwLockUpgradableReadGuard<'a, T: ?Sized> {
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
-    access: Exclusive<Granted<&'a RwLock<T>, Write>, T>,
+    access: Exclusive<Granted<&'a RwLock<T>, Write>>,
 }
 
 /// Access to a part of the value of an [`RwLock`], made by [`RwLockWriteGuard::map`].
@@ -215,7 +251,7 @@ pub struct RwLockWriteGuard<'a, T: ?Sized> {
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct RwLockMappedWriteGuard<'a, U: ?Sized> {
-    access: Exclusive<Granted<&'a RawRwLock, Write>, U>,
+    access: ExclusivePart<Granted<&'a RawRwLock, Write>, U>,
 }
 
 access_of!(RwLockReadGuard ['a, U: ?Sized] ['a, U] U);
@@ -223,35 +259,37 @@ access_of!(RwLockUpgradableReadGuard ['a, T: ?Sized] ['a, T] T);
 exclusive_access_of!(RwLockWriteGuard ['a, T: ?Sized] ['a, T] T);
 exclusive_access_of!(RwLockMappedWriteGuard ['a, U: ?Sized] ['a, U] U);
 
-/// Forgets the type of the whole value.
-fn erase<T: ?Sized, U: ?Sized>(
-    access: Exclusive<Granted<&RwLock<T>, Write>, U>,
-) -> Exclusive<Granted<&RawRwLock, Write>, U> {
-    // SAFETY: it is the same grant of the same lock, which stays borrowed for as long.
-    unsafe { access.regrant(|grant| grant.change(|lock| &lock.raw)) }
-}
-
-/// Forgets the type of the whole value.
-fn erase_shared<T: ?Sized, U: ?Sized>(
-    access: Shared<Granted<&RwLock<T>, Read>, U>,
-) -> Shared<Granted<&RawRwLock, Read>, U> {
-    // SAFETY: as above.
-    unsafe { access.regrant(|grant| grant.change(|lock| &lock.raw)) }
+/// Goes on to read the whole value, as if it were a part.
+#[inline]
+pub(super) fn read_part<P: HoldsValue>(
+    grant: Granted<P, Read>,
+) -> SharedPart<Granted<P::Part, Read>, P::Value> {
+    // SAFETY: `into_part` keeps the same lock, with the same units, at hand for as long as `P` would.
+    unsafe { Shared::new(grant).into_part(Granted::into_part) }
 }
 
 /// Ends writing and goes on to read a part of the value, if `f` finds it.
-pub(super) fn try_read_part<P: Holds, T: ?Sized, U: ?Sized>(
-    access: Exclusive<Granted<P, Write>, T>,
-    f: impl FnOnce(&T) -> Option<&U>,
-) -> Result<Shared<Granted<P, Read>, U>, Exclusive<Granted<P, Write>, T>> {
-    // SAFETY: `downgrade` keeps one unit of the same lock, so nobody writes before it is dropped.
-    unsafe { access.try_share(f, Granted::<P, Write>::downgrade) }
+pub(super) fn try_read_part<P: HoldsValue, U: ?Sized>(
+    access: Exclusive<Granted<P, Write>>,
+    f: impl FnOnce(&P::Value) -> Option<&U>,
+) -> Result<SharedPart<Granted<P::Part, Read>, U>, Exclusive<Granted<P, Write>>> {
+    // SAFETY: as above; `downgrade` keeps one unit, so nobody writes before that is released.
+    unsafe { access.try_share(f, |grant| grant.downgrade().into_part()) }
+}
+
+/// Goes on to write to a part of the value, if `f` finds it.
+pub(super) fn try_write_part<P: HoldsValue, U: ?Sized>(
+    access: Exclusive<Granted<P, Write>>,
+    f: impl FnOnce(&mut P::Value) -> Option<&mut U>,
+) -> Result<ExclusivePart<Granted<P::Part, Write>, U>, Exclusive<Granted<P, Write>>> {
+    // SAFETY: as above.
+    unsafe { access.try_map(f, Granted::into_part) }
 }
 
 impl<'a, U: ?Sized> RwLockReadGuard<'a, U> {
     #[inline]
     pub(super) fn new(grant: Granted<&'a RwLock<U>, Read>) -> Self {
-        RwLockReadGuard { access: erase_shared(Shared::new(grant)) }
+        RwLockReadGuard { access: read_part(grant) }
     }
 
     /// Goes on with a part of the value.
@@ -400,14 +438,17 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
         f: impl FnOnce(&T) -> Option<&U>,
     ) -> Result<RwLockReadGuard<'a, U>, Self> {
         match try_read_part(this.access, f) {
-            Ok(access) => Ok(RwLockReadGuard { access: erase_shared(access) }),
+            Ok(access) => Ok(RwLockReadGuard { access }),
             Err(access) => Err(RwLockWriteGuard { access }),
         }
     }
 
     /// Goes on with a part of the value. The lock stays held.
     pub fn map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> &mut U) -> RwLockMappedWriteGuard<'a, U> {
-        RwLockMappedWriteGuard { access: erase(this.access.map(f)) }
+        match Self::try_map(this, |value| Some(f(value))) {
+            Ok(part) => part,
+            Err(_) => unreachable!("the closure always finds it"),
+        }
     }
 
     /// Goes on with a part of the value, if `f` finds it.
@@ -418,15 +459,15 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
         this: Self,
         f: impl FnOnce(&mut T) -> Option<&mut U>,
     ) -> Result<RwLockMappedWriteGuard<'a, U>, Self> {
-        match this.access.try_map(f) {
-            Ok(access) => Ok(RwLockMappedWriteGuard { access: erase(access) }),
+        match try_write_part(this.access, f) {
+            Ok(access) => Ok(RwLockMappedWriteGuard { access }),
             Err(access) => Err(RwLockWriteGuard { access }),
         }
     }
 
     /// Goes on with the whole value, as a mapped guard.
     pub fn into_mapped(this: Self) -> RwLockMappedWriteGuard<'a, T> {
-        RwLockMappedWriteGuard { access: erase(this.access) }
+        Self::map(this, |value| value)
     }
 }
 

@@ -152,7 +152,10 @@ macro_rules! access {
         /// [`TryLockError`] when it is not.
         #[inline]
         pub fn $try_(&self) -> Result<$guard<'_, T>, TryLockError> {
-            self.raw.try_take(Access::$access).then(|| $guard::new(Granted::new(self))).ok_or(TryLockError(()))
+            self.raw
+                .try_take(Access::$access)
+                .then(|| $guard::new(Granted::new(self)))
+                .ok_or(TryLockError(()))
         }
 
         #[doc = concat!("Blocks this thread until it has ", $what, ".")]
@@ -215,7 +218,10 @@ macro_rules! access {
         ///
         /// # Errors
         /// [`LockTimeoutError`] when the time was up. Nothing is left in line.
-        pub fn $timeout_owned(self: Arc<Self>, timeout: Duration) -> Result<$guard_owned<T>, LockTimeoutError> {
+        pub fn $timeout_owned(
+            self: Arc<Self>,
+            timeout: Duration,
+        ) -> Result<$guard_owned<T>, LockTimeoutError> {
             self.until(Access::$access, deadline_after(timeout))?;
             Ok($guard_owned::new(Granted::new(self)))
         }
@@ -224,7 +230,10 @@ macro_rules! access {
         ///
         /// # Errors
         /// [`LockTimeoutError`] when the deadline came first. Nothing is left in line.
-        pub fn $deadline_owned(self: Arc<Self>, deadline: Instant) -> Result<$guard_owned<T>, LockTimeoutError> {
+        pub fn $deadline_owned(
+            self: Arc<Self>,
+            deadline: Instant,
+        ) -> Result<$guard_owned<T>, LockTimeoutError> {
             self.until(Access::$access, Some(deadline))?;
             Ok($guard_owned::new(Granted::new(self)))
         }

@@ -10,36 +10,36 @@ use std::time::{Duration, Instant};
 
 use super::RwLock;
 use super::claim::UpgradingOwned;
-use super::guard::{Granted, Read, Upgradable, Write, try_read_part};
+use super::guard::{Granted, Read, Upgradable, Write, read_part, try_read_part, try_write_part};
 use crate::block::deadline_after;
-use crate::guarded::{Exclusive, Shared, access_of, exclusive_access_of};
+use crate::guarded::{Exclusive, ExclusivePart, Shared, SharedPart, access_of, exclusive_access_of};
 
 /// A [`RwLockReadGuard`](super::RwLockReadGuard) that keeps its lock alive.
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct OwnedRwLockReadGuard<T: ?Sized, U: ?Sized = T> {
-    access: Shared<Granted<Arc<RwLock<T>>, Read>, U>,
+    access: SharedPart<Granted<Arc<RwLock<T>>, Read>, U>,
 }
 
 /// A [`RwLockUpgradableReadGuard`](super::RwLockUpgradableReadGuard) that keeps its lock alive.
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct OwnedRwLockUpgradableReadGuard<T: ?Sized> {
-    access: Shared<Granted<Arc<RwLock<T>>, Upgradable>, T>,
+    access: Shared<Granted<Arc<RwLock<T>>, Upgradable>>,
 }
 
 /// A [`RwLockWriteGuard`](super::RwLockWriteGuard) that keeps its lock alive.
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct OwnedRwLockWriteGuard<T: ?Sized> {
-    access: Exclusive<Granted<Arc<RwLock<T>>, Write>, T>,
+    access: Exclusive<Granted<Arc<RwLock<T>>, Write>>,
 }
 
 /// A [`RwLockMappedWriteGuard`](super::RwLockMappedWriteGuard) that keeps its lock alive.
 #[must_use = "dropping a guard unlocks at once"]
 #[clippy::has_significant_drop]
 pub struct OwnedRwLockMappedWriteGuard<T: ?Sized, U: ?Sized = T> {
-    access: Exclusive<Granted<Arc<RwLock<T>>, Write>, U>,
+    access: ExclusivePart<Granted<Arc<RwLock<T>>, Write>, U>,
 }
 
 access_of!(OwnedRwLockReadGuard [T: ?Sized, U: ?Sized] [T, U] U);
@@ -50,7 +50,7 @@ exclusive_access_of!(OwnedRwLockMappedWriteGuard [T: ?Sized, U: ?Sized] [T, U] U
 impl<T: ?Sized> OwnedRwLockReadGuard<T> {
     #[inline]
     pub(super) fn new(grant: Granted<Arc<RwLock<T>>, Read>) -> Self {
-        OwnedRwLockReadGuard { access: Shared::new(grant) }
+        OwnedRwLockReadGuard { access: read_part(grant) }
     }
 }
 
@@ -184,11 +184,11 @@ impl<T: ?Sized> OwnedRwLockWriteGuard<T> {
     }
 
     /// Goes on with a part of the value. The lock stays held.
-    pub fn map<U: ?Sized>(
-        this: Self,
-        f: impl FnOnce(&mut T) -> &mut U,
-    ) -> OwnedRwLockMappedWriteGuard<T, U> {
-        OwnedRwLockMappedWriteGuard { access: this.access.map(f) }
+    pub fn map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> &mut U) -> OwnedRwLockMappedWriteGuard<T, U> {
+        match Self::try_map(this, |value| Some(f(value))) {
+            Ok(part) => part,
+            Err(_) => unreachable!("the closure always finds it"),
+        }
     }
 
     /// Goes on with a part of the value, if `f` finds it.
@@ -199,7 +199,7 @@ impl<T: ?Sized> OwnedRwLockWriteGuard<T> {
         this: Self,
         f: impl FnOnce(&mut T) -> Option<&mut U>,
     ) -> Result<OwnedRwLockMappedWriteGuard<T, U>, Self> {
-        match this.access.try_map(f) {
+        match try_write_part(this.access, f) {
             Ok(access) => Ok(OwnedRwLockMappedWriteGuard { access }),
             Err(access) => Err(OwnedRwLockWriteGuard { access }),
         }
@@ -207,7 +207,7 @@ impl<T: ?Sized> OwnedRwLockWriteGuard<T> {
 
     /// Goes on with the whole value, as a mapped guard.
     pub fn into_mapped(this: Self) -> OwnedRwLockMappedWriteGuard<T> {
-        OwnedRwLockMappedWriteGuard { access: this.access }
+        Self::map(this, |value| value)
     }
 }
 
@@ -218,10 +218,7 @@ impl<T: ?Sized, U: ?Sized> OwnedRwLockMappedWriteGuard<T, U> {
     }
 
     /// Goes on with a smaller part of the value. The lock stays held.
-    pub fn map<V: ?Sized>(
-        this: Self,
-        f: impl FnOnce(&mut U) -> &mut V,
-    ) -> OwnedRwLockMappedWriteGuard<T, V> {
+    pub fn map<V: ?Sized>(this: Self, f: impl FnOnce(&mut U) -> &mut V) -> OwnedRwLockMappedWriteGuard<T, V> {
         OwnedRwLockMappedWriteGuard { access: this.access.map(f) }
     }
 

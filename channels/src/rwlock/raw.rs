@@ -149,8 +149,8 @@ impl RawRwLock {
 
     #[inline]
     pub(super) fn try_take(&self, access: Access) -> bool {
-        let taken = self.take_past_line(access)
-            || self.queue.try_claim(|| self.take(access.units())).is_some();
+        let taken =
+            self.take_past_line(access) || self.queue.try_claim(|| self.take(access.units())).is_some();
         if taken {
             probe::spend();
         }

@@ -10,7 +10,7 @@
 //! linked entry is unlinked by its owner, under the lock, before it goes.
 
 use std::marker::PhantomPinned;
-use std::mem::{self, MaybeUninit};
+use std::mem::{self, ManuallyDrop};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::Waker;
@@ -157,18 +157,18 @@ pub(super) struct Entry {
 /// The place of an entry in its owner. Pinned there as soon as it is linked.
 ///
 /// The entry is made when a wait begins, and not before: most waits never do, and a future that was written
-/// to and is moved at once stalls the processor. It needs no drop, as its party is taken out when the wait
-/// ends.
+/// to and is moved at once stalls the processor. (Nor is it `MaybeUninit`: the compiler makes a constant of
+/// that, and copies its zeros.) It needs no drop, as its party is taken out when the wait ends.
 #[derive(Debug)]
 pub(super) struct Slot {
-    entry: UnsafeCell<MaybeUninit<Entry>>,
+    entry: UnsafeCell<ManuallyDrop<Option<Entry>>>,
     _pinned: PhantomPinned,
 }
 
 impl Slot {
     #[inline]
     pub(super) fn new() -> Slot {
-        Slot { entry: UnsafeCell::new(MaybeUninit::uninit()), _pinned: PhantomPinned }
+        Slot { entry: UnsafeCell::new(ManuallyDrop::new(None)), _pinned: PhantomPinned }
     }
 
     /// Makes an Idle entry. Only its owner knows of the slot.
@@ -185,7 +185,7 @@ impl Slot {
             phase: 0,
             party: None,
         };
-        self.set(Slot { entry: UnsafeCell::new(MaybeUninit::new(entry)), _pinned: PhantomPinned });
+        self.set(Slot { entry: UnsafeCell::new(ManuallyDrop::new(Some(entry))), _pinned: PhantomPinned });
     }
 }
 
@@ -247,9 +247,9 @@ impl List {
     /// The one way to an entry. `f` cannot reach the list, so no second reference to the entry can come
     /// about.
     fn entry<R>(&mut self, link: Link, f: impl FnOnce(&mut Entry) -> R) -> R {
-        // SAFETY: by the Link Invariant the slot is there, with an entry made by `begin`; and having `&mut
-        // self` means that the lock is held, so nobody else looks at it.
-        unsafe { link.0.as_ref().entry.with_mut(|entry| f((*entry).assume_init_mut())) }
+        // SAFETY: by the Link Invariant the slot is there; and having `&mut self` means that the lock is held,
+        // so nobody else looks at it.
+        unsafe { link.0.as_ref().entry.with_mut(|entry| f((*entry).as_mut().expect("made by `begin`"))) }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -107,7 +107,7 @@ fn a_panic_unlocks() {
     }));
     assert!(panics.is_err());
     let panics = catch_unwind(AssertUnwindSafe(|| {
-        LockGuard::map(lock.lock_blocking(), |_| -> &mut u8 { panic!("in the closure") });
+        let _ = LockGuard::map(lock.lock_blocking(), |_| -> &mut u8 { panic!("in the closure") });
     }));
     assert!(panics.is_err());
     assert_eq!(*lock.try_lock().unwrap(), 2);

@@ -228,10 +228,12 @@ fn a_panic_unlocks() {
             panic!("with the lock held");
         })),
         catch_unwind(AssertUnwindSafe(|| {
-            RwLockWriteGuard::downgrade_map(lock.write_blocking(), |_| -> &u8 { panic!("in the closure") });
+            let _ = RwLockWriteGuard::downgrade_map(lock.write_blocking(), |_| -> &u8 {
+                panic!("in the closure")
+            });
         })),
         catch_unwind(AssertUnwindSafe(|| {
-            RwLockReadGuard::map(lock.read_blocking(), |_| -> &u8 { panic!("in the closure") });
+            let _ = RwLockReadGuard::map(lock.read_blocking(), |_| -> &u8 { panic!("in the closure") });
         })),
     ];
     assert!(panics.iter().all(Result::is_err));
@@ -253,7 +255,10 @@ fn debug_never_waits() {
     assert_eq!(format!("{upgradable:?} {:?}", lock.try_read().unwrap()), "1 1");
     let upgrade = RwLockUpgradableReadGuard::upgrade(upgradable);
     let text = format!("{:?} {:?} {upgrade:?}", lock.read(), lock.clone().write_owned());
-    assert!(["Reading", "WritingOwned", "Upgrading", "unit.rs"].iter().all(|word| text.contains(word)), "{text}");
+    assert!(
+        ["Reading", "WritingOwned", "Upgrading", "unit.rs"].iter().all(|word| text.contains(word)),
+        "{text}"
+    );
 }
 
 #[test]
