@@ -70,6 +70,7 @@ mod holder;
 mod lock;
 mod notify;
 pub mod probe;
+mod rlock;
 mod rwlock;
 mod semaphore;
 #[cfg(test)]
@@ -96,6 +97,7 @@ pub mod sync {
         OwnedMappedLockGuard, TryLockError, WholeGuard, lock_all, lock_all_blocking,
     };
     pub use crate::notify::{Notified, Notify};
+    pub use crate::rlock::{OwnedRLockGuard, RLock, RLockGuard, RLocking, RLockingOwned, ReentryError};
     pub use crate::rwlock::{
         OwnedRwLockMappedWriteGuard, OwnedRwLockReadGuard, OwnedRwLockUpgradableReadGuard,
         OwnedRwLockWriteGuard, Reading, ReadingOwned, ReadingUpgradable, ReadingUpgradableOwned, RwLock,

@@ -30,6 +30,7 @@ pub use error::{LockTimeoutError, TryLockError};
 pub(crate) use guard::{Granted, Holds};
 pub use guard::{LockGuard, MappedLockGuard, OwnedLockGuard, OwnedMappedLockGuard, WholeGuard};
 pub use notes::LockStats;
+pub(crate) use notes::Notes;
 pub(crate) use rank::Form;
 pub(crate) use raw::RawLock;
 
@@ -154,12 +155,14 @@ impl<T> Lock<T> {
         Lock { raw: RawLock::new(Some(level)), value: Guarded::new(value) }
     }
 
+    /// See the one of the shipped code.
     #[cfg(filch_loom)]
     #[track_caller]
     pub fn new(value: T) -> Lock<T> {
         Lock { raw: RawLock::new(None), value: Guarded::new(value) }
     }
 
+    /// See the one of the shipped code.
     #[cfg(filch_loom)]
     #[track_caller]
     pub fn fair(value: T) -> Lock<T> {

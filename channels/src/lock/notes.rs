@@ -1,7 +1,8 @@
 //! Layer 2, lock. What a lock writes down for reports: who took it, where, and how busy it is.
 //!
 //! Owns plain counters, written by whoever has the lock, and the [`Note`] by which a report finds the holder
-//! of a lock that a task waits for. Nothing here takes part in the protocol of the lock. Called by `raw`.
+//! of a lock that a task waits for. Nothing here takes part in the protocol of the lock. Called by `raw`, and by
+//! `rlock`, which does not count.
 #![forbid(unsafe_code)]
 
 use std::panic::Location;
@@ -27,7 +28,7 @@ pub struct LockStats {
 }
 
 /// See the head of this file.
-pub(super) struct Notes {
+pub(crate) struct Notes {
     place: Place,
     taken: AtomicU64,
     waited: AtomicU64,
@@ -37,7 +38,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    pub(super) const fn new() -> Notes {
+    pub(crate) const fn new() -> Notes {
         Notes {
             place: Place::new(),
             taken: AtomicU64::new(0),
@@ -49,7 +50,7 @@ impl Notes {
 
     /// The caller has just taken the lock.
     #[inline]
-    pub(super) fn took(&self, location: &'static Location<'static>) {
+    pub(crate) fn took(&self, location: &'static Location<'static>) {
         self.place.set(Some(location));
         add_one(&self.taken);
     }
@@ -66,12 +67,12 @@ impl Notes {
     }
 
     /// Where the lock was last taken.
-    pub(super) fn place(&self) -> Option<&'static Location<'static>> {
+    pub(crate) fn place(&self) -> Option<&'static Location<'static>> {
         self.place.get()
     }
 
     /// The caller has taken the lock while others waited, and tells them.
-    pub(super) fn tell(&self, task: u64, location: &'static Location<'static>) {
+    pub(crate) fn tell(&self, task: u64, location: &'static Location<'static>) {
         if let Some(note) = self.note.get() {
             note.set(Some(task), Some(location));
         }
@@ -80,7 +81,7 @@ impl Notes {
     /// The caller is about to wait: finds out who has the lock, and returns what stands for it in a header.
     ///
     /// `holder` is asked until it says the same twice, so that who wrote last wrote what is so.
-    pub(super) fn find_out(&self, holder: impl Fn() -> Option<u64>) -> usize {
+    pub(crate) fn find_out(&self, holder: impl Fn() -> Option<u64>) -> usize {
         let note = self.note.get_or_init(Note::new);
         let mut seen = holder();
         loop {

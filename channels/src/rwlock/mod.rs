@@ -112,12 +112,14 @@ impl<T> RwLock<T> {
         RwLock { raw: RawRwLock::new(policy), value: Guarded::new(value) }
     }
 
+    /// See the one of the shipped code.
     #[cfg(filch_loom)]
     #[track_caller]
     pub fn new(value: T) -> RwLock<T> {
         RwLock::with_policy(value, RwLockPolicy::Fair)
     }
 
+    /// See the one of the shipped code.
     #[cfg(filch_loom)]
     #[track_caller]
     pub fn with_policy(value: T, policy: RwLockPolicy) -> RwLock<T> {
