@@ -59,7 +59,7 @@ mod front {
     pub use crate::spawn::{TaskInfo, TaskState, YieldNow, block_on, run, spawn, spawn_blocking, yield_now};
     pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
     pub use crate::time::wait_for;
-    pub use filch_channels::probe::Wait;
+    pub use filch_channels::probe::{Holder, Wait, holder_of};
     pub use filch_channels::{channel, sync};
     pub use filch_macros::{main, test};
 
