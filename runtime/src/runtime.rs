@@ -175,7 +175,7 @@ impl Handle {
     /// moment: tasks go on while it is made.
     pub fn tasks(&self) -> Vec<TaskInfo> {
         let mut tasks: Vec<TaskInfo> =
-            self.0.tasks().iter().filter(|task| !task.is_done()).map(TaskInfo::new).collect();
+            self.0.tasks().iter().filter(|task| !task.state.is_done()).map(TaskInfo::new).collect();
         tasks.sort_by_key(|task| task.id);
         tasks
     }

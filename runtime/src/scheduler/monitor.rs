@@ -9,7 +9,6 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::idle::Doze;
@@ -208,8 +207,8 @@ fn report(scheduler: &Scheduler, worker: &Worker, running_for: Duration) {
 
 /// What is known of the task `id`, which runs.
 pub(super) fn slow_poll(scheduler: &Scheduler, id: u64, running_for: Duration) -> SlowPoll {
-    let task = scheduler.tasks().into_iter().find(|task| task.probe().id() == id);
-    let location: Option<&'static Location<'static>> = task.as_ref().map(|task| task.location());
+    let task = scheduler.tasks().into_iter().find(|task| task.probe.id() == id);
+    let location = task.as_ref().map(|task| task.location);
     let name = task.as_ref().and_then(|task| task.name()).map(str::to_owned);
     SlowPoll { id: if task.is_some() { id } else { 0 }, name, location, running_for }
 }

@@ -121,8 +121,6 @@ pub(crate) struct Scheduler {
     pub(super) rescues: Count,
     /// Tasks that no worker spawned.
     spawned_outside: AtomicU64,
-    /// Tasks that ended by themselves since shutdown began.
-    pub(super) finished: AtomicUsize,
     me: Weak<Scheduler>,
 }
 
@@ -197,7 +195,6 @@ impl Scheduler {
             stopping: AtomicBool::new(false),
             rescues: Count::default(),
             spawned_outside: AtomicU64::new(0),
-            finished: AtomicUsize::new(0),
             me: me.clone(),
         });
         (scheduler, cores)
@@ -280,11 +277,8 @@ impl Scheduler {
     #[inline]
     pub(super) fn finish(&self, done: Done) {
         self.cores[usize::from(done.list())].tasks.lock().remove(&done);
-        // Ordering: Relaxed: a flag that is looked at again, and a count for a report.
+        // Ordering: Relaxed: a flag that is looked at again.
         if self.stopping.load(Relaxed) {
-            if done.finished {
-                self.finished.fetch_add(1, Relaxed);
-            }
             self.crew.progress();
         }
         done.release();

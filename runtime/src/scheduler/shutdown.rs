@@ -10,13 +10,12 @@ use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::monitor::slow_poll;
 use super::shared::Scheduler;
 use super::worker::Worker;
 use crate::context;
 use crate::driver::clock;
 use crate::shim::Arc;
-use crate::shim::Ordering::{Relaxed, SeqCst};
+use crate::shim::Ordering::SeqCst;
 use crate::shim::thread;
 use crate::task::Task;
 use crate::util::wake::wake_all;
@@ -186,26 +185,22 @@ fn is_on_own_thread(scheduler: &Arc<Scheduler>) -> bool {
 }
 
 fn report(scheduler: &Scheduler, tasks: &[Task], start: Instant) -> ShutdownReport {
-    let finished = scheduler.finished.load(Relaxed).min(tasks.len());
-    let alive: Vec<&Task> = tasks.iter().filter(|task| !task.is_done()).collect();
     let seen = scheduler.crew.running();
-    let abandoned: Vec<Abandoned> = alive
-        .iter()
-        .map(|task| {
-            let id = task.probe().id();
-            let running_for = seen
-                .iter()
-                .find(|(seen, _)| *seen == id)
-                .map_or(start.elapsed(), |(_, since)| since.elapsed());
-            let slow = slow_poll(scheduler, id, running_for);
-            Abandoned { id, name: slow.name, location: task.location(), running_for }
-        })
-        .collect();
-    ShutdownReport {
-        finished,
-        cancelled: tasks.len() - finished - abandoned.len().min(tasks.len() - finished),
-        abandoned,
+    let mut report = ShutdownReport::default();
+    for task in tasks {
+        let id = task.probe.id();
+        if !task.state.is_done() {
+            let since = seen.iter().find(|(seen, _)| *seen == id).map_or(start, |(_, since)| *since);
+            let name = task.name().map(str::to_owned);
+            let running_for = since.elapsed();
+            report.abandoned.push(Abandoned { id, name, location: task.location, running_for });
+        } else if task.state.is_cancelled() {
+            report.cancelled += 1;
+        } else {
+            report.finished += 1;
+        }
     }
+    report
 }
 
 impl Scheduler {

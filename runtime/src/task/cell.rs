@@ -18,7 +18,7 @@ use filch_channels::probe;
 
 use super::error::JoinError;
 use super::raw::{Done, Header, Ran, Runnable, Schedule, Table, TaskPtr};
-use super::state::{Complete, StartPoll, State};
+use super::state::{Complete, State};
 use super::{Birth, waker};
 use crate::shim::UnsafeCell;
 use crate::util::wake::{drop_payload, guarded};
@@ -133,10 +133,10 @@ type Polled<F, S> = Result<(Ended<F, S>, Result<<F as Future>::Output, Payload>)
 impl<F: Future + 'static, S: Schedule + 'static> Running<F, S> {
     fn run(self) -> Ran {
         let task = self.1.task();
-        let seen = match task.state.start_poll() {
-            StartPoll::Poll { seen } => seen,
-            StartPoll::Cancel { .. } => return Ran::Done(self.cancel(None)),
-        };
+        let (seen, cancelled) = task.state.start_poll();
+        if cancelled {
+            return Ran::Done(self.cancel(None));
+        }
         match in_poll(task, |cx| self.poll(cx)) {
             Err(runnable) => runnable.end_pending(seen).map_or(Ran::Idle, Ran::Again),
             Ok((ended, result)) => {
@@ -209,7 +209,7 @@ impl<F: Future + 'static, S: Schedule + 'static> Ended<F, S> {
         // SAFETY: the stage is ours, and empty.
         cell.stage.with_mut(|stage| unsafe { stage.write(Stage { output: ManuallyDrop::new(output) }) });
         let (drop_output, wake_join) = loop {
-            match cell.header.state.complete() {
+            match cell.header.state.complete(finished) {
                 // SAFETY: not done, so nobody takes the output.
                 Complete::CallBack => unsafe { cell.call_back() },
                 Complete::Done { drop_output, wake_join } => break (drop_output, wake_join),
@@ -226,7 +226,7 @@ impl<F: Future + 'static, S: Schedule + 'static> Ended<F, S> {
                 guarded("the waker of a join handle", || waker.wake());
             }
         }
-        runnable.done(finished)
+        runnable.done()
     }
 }
 

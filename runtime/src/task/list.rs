@@ -57,7 +57,7 @@ impl TaskList {
     pub(crate) fn remove(&mut self, done: &Done) {
         // SAFETY: we have the list, hence the links of the task and of its neighbours.
         unsafe {
-            let (prev, next) = done.task.links.with(|links| ((*links).prev, (*links).next));
+            let (prev, next) = done.0.links.with(|links| ((*links).prev, (*links).next));
             match prev {
                 Some(prev) => prev.links.with_mut(|links| (*links).next = next),
                 None => self.head = next,
