@@ -192,7 +192,6 @@ impl Builder {
             explain(error, "cannot open the runtime's event queue", "close some descriptors")
         })?;
         let slow_poll = self.slow_poll.map(|SlowPollOption(limit, hook)| (limit, hook));
-        let watched = slow_poll.is_some();
         let doomed = Arc::new(Mutex::new(None));
         let config = Config {
             workers,
@@ -204,15 +203,13 @@ impl Builder {
             blocking_inline: self.paused.is_some(),
             blocking_threads_max: self.blocking_threads,
         };
-        let (scheduler, cores) = Scheduler::new(config, driver);
+        let scheduler = Scheduler::new(config, driver);
         *doomed.lock() = Some(Arc::downgrade(&scheduler));
         let runtime = Runtime { handle: Handle(scheduler), ended: false };
         let scheduler = &runtime.handle.0;
         // An error drops `runtime`, which ends what was started.
         let advice = "ask for fewer workers, or raise the limit on threads";
-        scheduler
-            .start(cores, workers > 0 || watched)
-            .map_err(|error| explain(error, "cannot start a worker", advice))?;
+        scheduler.start().map_err(|error| explain(error, "cannot start a worker", advice))?;
         Ok(runtime)
     }
 

@@ -55,15 +55,17 @@ pub(crate) fn thread_number() -> u32 {
     THREAD.get()
 }
 
-/// This thread is `worker`'s until the guard is dropped.
-pub(crate) fn enter_worker(worker: &Arc<Worker>) -> WorkerGuard {
-    let before = WORKER.replace(Arc::as_ptr(worker));
-    WorkerGuard { _worker: worker.clone(), before, _here: PhantomData }
+/// This thread is a worker of `scheduler` until the guard is dropped, and the monitor looks after it.
+pub(crate) fn enter_worker(scheduler: Arc<Scheduler>) -> WorkerGuard {
+    let worker = Worker::new(scheduler);
+    worker.scheduler.crew.attach(&worker);
+    let before = WORKER.replace(Arc::as_ptr(&worker));
+    WorkerGuard { worker, before, _here: PhantomData }
 }
 
 /// Keeps the worker alive for as long as it is this thread's. Stays on its thread, and in its scope.
 pub(crate) struct WorkerGuard {
-    _worker: Arc<Worker>,
+    pub(crate) worker: Arc<Worker>,
     before: *const Worker,
     _here: PhantomData<*const ()>,
 }
@@ -71,6 +73,7 @@ pub(crate) struct WorkerGuard {
 impl Drop for WorkerGuard {
     fn drop(&mut self) {
         WORKER.set(self.before);
+        self.worker.scheduler.crew.detach(&self.worker);
     }
 }
 
@@ -85,15 +88,7 @@ pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
 
 /// This thread's worker, counted.
 pub(crate) fn current_worker() -> Option<Arc<Worker>> {
-    let worker = WORKER.try_with(Cell::get).unwrap_or(ptr::null());
-    if worker.is_null() {
-        return None;
-    }
-    // SAFETY: it came from `Arc::as_ptr`, and a `WorkerGuard` holds one count; this takes another.
-    unsafe {
-        Arc::increment_strong_count(worker);
-        Some(Arc::from_raw(worker))
-    }
+    with_worker(|worker| worker?.me.upgrade())
 }
 
 /// Makes a thread that runs no tasks know `scheduler`, until the guard is dropped.

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use filch_channels::probe::{self, Wait};
 
 use super::hands::{Call, Hands};
-use super::shared::{Scheduler, next_id};
+use super::shared::Scheduler;
 use crate::context;
 use crate::shim::thread::{self, JoinHandle as Thread};
 use crate::shim::{Arc, Condvar, Mutex, MutexGuard};
-use crate::task::{self, Birth, JoinHandle, Ran, Runnable};
+use crate::task::{self, JoinHandle, Ran, Runnable};
 
 /// How long a thread without a job is kept.
 const KEPT: Duration = Duration::from_secs(10);
@@ -96,12 +96,9 @@ impl Scheduler {
         F: FnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
-        let id = next_id();
-        let list = (id % self.cores.len() as u64) as u16;
-        let birth = Birth { id, parent: probe::current_id(), location, name, list };
         // SAFETY: the scheduler outlives its tasks, and the job is `Send`. It is never woken while it does
         // not run, so it does not reach the queues of the workers.
-        let (runnable, handle) = unsafe { task::new(Job(Some(job)), self, birth) };
+        let (runnable, handle) = unsafe { task::new(Job(Some(job)), self, self.birth(name, location)) };
         if !self.admit(&runnable) {
             runnable.cancel(None).release();
         } else if self.config.blocking_inline {

@@ -10,8 +10,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
+use super::crew::wait;
 use super::shared::Scheduler;
-use super::worker::Worker;
 use crate::context;
 use crate::driver::clock;
 use crate::shim::Arc;
@@ -74,29 +74,25 @@ impl fmt::Display for Abandoned {
 
 /// Ends the runtime. Only the first call does something.
 pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> ShutdownReport {
-    // Ordering: SeqCst, here and for the sleepers: see `Scheduler::is_stopping`.
     let start = Instant::now();
     let deadline = start.checked_add(within);
+    let inside = is_on_own_thread(scheduler);
     let tasks = close(scheduler);
-    scheduler.stopping.store(true, SeqCst);
     for job in scheduler.blocking.close() {
         scheduler.finish(job.cancel(None));
     }
     tasks.iter().for_each(Task::abort);
     if !scheduler.is_single_threaded() {
-        scheduler.unpark_all();
-        // The workers go on until there is no task left; they look at `stopping` only with nothing to do, and
-        // so may have ended already: then what is left is run here.
-        scheduler.crew.wait_until(deadline, |state| scheduler.live_tasks() == 0 || state.live() == 0);
-    }
-    if !is_on_own_thread(scheduler) {
+        // From inside, the calling task cannot be waited for. Others that are in a poll can, by their threads.
+        let running = |task: &&Task| inside && task.probe.is_running() && !task.state.is_done();
+        wait(deadline, || scheduler.live_tasks() <= tasks.iter().filter(running).count());
+    } else if !inside {
         drive(scheduler, deadline);
     }
+    // Ordering: SeqCst, with those that wake or go to sleep: see `Scheduler::is_stopping`.
+    scheduler.stopping.store(true, SeqCst);
     scheduler.monitor.stop();
-    scheduler.crew.stop();
-    scheduler.unpark_all();
-    let here = usize::from(scheduler.crew.is_own_thread());
-    scheduler.crew.wait_until(deadline, |state| state.live() <= here);
+    scheduler.crew.unpark_all();
     scheduler.crew.join(deadline);
     scheduler.blocking.join(deadline);
     forget_timers(scheduler);
@@ -137,47 +133,29 @@ fn close(scheduler: &Scheduler) -> Vec<Task> {
         list.close();
         tasks.append(&mut list.tasks());
     }
+    // Some have ended already, and are about to leave their list.
+    tasks.retain(|task| !task.state.is_done());
     tasks
 }
 
-/// Runs on this thread what no worker runs any more.
+/// Runs the tasks of a single-threaded runtime to their ends.
 fn drive(scheduler: &Arc<Scheduler>, deadline: Option<Instant>) {
-    if scheduler.live_tasks() == 0 {
-        return;
-    }
-    let worker = Worker::new(scheduler.clone());
-    let _here = context::enter_worker(&worker);
-    let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-    let mut core = loop {
-        if let Some(core) = scheduler.crew.lock().take_core() {
-            break core;
-        }
-        if is_over() || scheduler.live_tasks() == 0 {
-            return;
-        }
-        // A `block_on` has it, and works on what was aborted; or it ends first, and leaves that to us.
-        worker.parker.park(Some(Duration::from_millis(1)));
-    };
-    scheduler.adopt(&core);
-    scheduler.attend(&core, &worker);
-    while scheduler.live_tasks() > 0 && !is_over() {
-        core = match worker.find(core) {
-            Ok((mut core, Some(runnable))) => {
-                worker.found(&mut core);
-                match worker.run_one(core, runnable) {
-                    Ok(core) => core,
-                    Err(_) => return,
-                }
-            }
-            Ok((core, None)) => {
+    let here = context::enter_worker(scheduler.clone());
+    let mut hands = None;
+    let done = || {
+        // A `block_on` may have the core, and work on what was aborted; or it ends first, and leaves that to us.
+        while let Some(core) = hands.take().or_else(|| scheduler.take(true, &here.worker)) {
+            let ran;
+            (hands, ran) = here.worker.step(core);
+            if !ran || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 // What is left is on its way here, or runs on a thread that does not come back.
-                worker.parker.park(Some(Duration::from_millis(1)));
-                core
+                break;
             }
-            Err(_) => return,
-        };
-    }
-    scheduler.abandon(core, |state, core| state.put_back(core));
+        }
+        scheduler.live_tasks() == 0
+    };
+    wait(deadline, done);
+    hands.into_iter().for_each(|core| scheduler.abandon(core));
 }
 
 fn is_on_own_thread(scheduler: &Arc<Scheduler>) -> bool {
@@ -185,7 +163,7 @@ fn is_on_own_thread(scheduler: &Arc<Scheduler>) -> bool {
 }
 
 fn report(scheduler: &Scheduler, tasks: &[Task], start: Instant) -> ShutdownReport {
-    let seen = scheduler.crew.running();
+    let seen: Vec<_> = scheduler.crew.lock().attached.iter().filter_map(|worker| worker.seen()).collect();
     let mut report = ShutdownReport::default();
     for task in tasks {
         let id = task.probe.id();
@@ -201,12 +179,6 @@ fn report(scheduler: &Scheduler, tasks: &[Task], start: Instant) -> ShutdownRepo
         }
     }
     report
-}
-
-impl Scheduler {
-    fn unpark_all(&self) {
-        (0..self.cores.len()).for_each(|core| self.unpark(core));
-    }
 }
 
 /// As [`shutdown_on_drop`], and never on this thread.

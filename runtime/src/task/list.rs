@@ -20,16 +20,22 @@ pub(super) struct Links {
 pub(crate) struct TaskList {
     head: Option<TaskPtr>,
     len: usize,
+    taken_in: u64,
     closed: bool,
 }
 
 impl TaskList {
     pub(crate) const fn new() -> TaskList {
-        TaskList { head: None, len: 0, closed: false }
+        TaskList { head: None, len: 0, taken_in: 0, closed: false }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many tasks there have been in it.
+    pub(crate) fn taken_in(&self) -> u64 {
+        self.taken_in
     }
 
     /// Takes in a new task. False: the list is closed, the task must be cancelled and is not in it.
@@ -49,6 +55,7 @@ impl TaskList {
             }
         }
         self.len += 1;
+        self.taken_in += 1;
         true
     }
 

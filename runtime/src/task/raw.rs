@@ -69,6 +69,7 @@ pub(crate) struct Header {
 ///
 /// The compiler does not check that, so none leaves this room, and to make one of an address is not safe.
 #[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
 pub(super) struct TaskPtr(NonNull<Header>);
 
 // SAFETY: all fields of a header but two are atomics or never written; `links` belong to the task's list, and
@@ -120,6 +121,7 @@ pub(super) struct Table {
 /// it is for ever.
 #[must_use]
 #[derive(Debug)]
+#[repr(transparent)]
 pub(crate) struct Runnable(TaskPtr);
 
 /// What became of a run.
@@ -350,17 +352,6 @@ impl Runnable {
     pub(super) fn done(self) -> Done {
         Done(self.0)
     }
-
-    pub(crate) fn into_raw(self) -> *mut () {
-        self.0.cast().as_ptr()
-    }
-
-    /// # Safety
-    /// `raw` came from `into_raw`, and is turned back once.
-    pub(crate) unsafe fn from_raw(raw: *mut ()) -> Runnable {
-        // SAFETY: a `Runnable` keeps its task.
-        Runnable(unsafe { TaskPtr::from_raw(raw) })
-    }
 }
 
 impl Done {
@@ -392,7 +383,6 @@ impl Task {
             Runnable(self.0).schedule();
         }
     }
-
 }
 
 impl Deref for Task {

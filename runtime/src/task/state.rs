@@ -10,7 +10,7 @@
 //! | bits   | field           | meaning                                                              |
 //! |--------|-----------------|----------------------------------------------------------------------|
 //! | 0      | `DONE`          | the future is gone; the output is in its place, or was taken          |
-//! | 1      | `CANCELLED`     | someone asked for the task's end; the next run drops the future. Once the task is done: that is how it ended |
+//! | 1      | `CANCELLED`     | asked to end: the next run drops the future; with `DONE`: ended so   |
 //! | 2      | `JOIN_INTEREST` | the `JoinHandle` lives                                               |
 //! | 3      | `JOIN_WAKER`    | the join waker slot is filled and may be read by whoever completes   |
 //! | 4      | `CALLBACKS`     | `on_done` left something to call                                     |

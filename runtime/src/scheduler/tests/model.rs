@@ -19,18 +19,11 @@ use crate::util::parker::Parker;
 
 /// An item with a number.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
+#[repr(transparent)]
 struct Token(usize);
 
 // SAFETY: a number in a pointer's place, and back.
-unsafe impl Item for Token {
-    fn into_raw(self) -> *mut () {
-        std::ptr::without_provenance_mut(self.0)
-    }
-
-    unsafe fn from_raw(raw: *mut ()) -> Token {
-        Token(raw.addr())
-    }
-}
+unsafe impl Item for Token {}
 
 /// That of `0..n` each came once.
 #[track_caller]
@@ -290,7 +283,7 @@ impl World {
     fn new(workers: usize, goal: usize) -> (Arc<World>, Vec<LocalQueue<Token>>) {
         let (queues, stealers) = (0..workers).map(|_| queue::new()).unzip();
         let idle = Idle::new(workers);
-        (0..workers).for_each(|_| idle.join());
+        (0..workers).for_each(|_| idle.join(false));
         let world = World {
             idle,
             injector: Injector::new(),
@@ -477,7 +470,7 @@ fn model_promise_a_core_that_is_abandoned() {
     model(|| {
         let (world, mut queues) = World::new(1, 1);
         let mut queue = queues.remove(0);
-        world.idle.join();
+        world.idle.join(false);
         let worker = {
             let world = world.clone();
             thread::spawn(move || world.work(0, &mut queue, |_, _| {}))
@@ -486,7 +479,7 @@ fn model_promise_a_core_that_is_abandoned() {
             let world = world.clone();
             thread::spawn(move || {
                 // As `Scheduler::abandon`.
-                world.idle.leave();
+                world.idle.leave(false);
                 if world.has_work() {
                     world.unpark(world.idle.notify());
                 }
@@ -506,7 +499,7 @@ fn model_monitor_does_not_sleep_while_a_worker_is_awake() {
     model(|| {
         let shared =
             Arc::new((Idle::new(1), Doze::new(), AtomicBool::new(false), Mutex::new(None::<Arc<Parker>>)));
-        shared.0.join();
+        shared.0.join(false);
         shared.0.sleep(0, false);
         let monitor = {
             let shared = shared.clone();
@@ -571,7 +564,7 @@ fn model_root_is_polled_after_each_wake_and_leaves_its_frame() {
             let birth = Birth { id: 1, parent: 0, location: Location::caller(), name: None, list: 0 };
             // SAFETY: the frame outlives the root.
             let (root, runnable) = unsafe { Root::new(&raw const *frame, birth) };
-            let _ = runnable.into_raw();
+            let _ = runnable;
             let mut poll = || {
                 polls += 1;
                 root.poll(|cx| {
