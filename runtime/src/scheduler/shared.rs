@@ -331,7 +331,7 @@ impl Scheduler {
         let sum = |count: fn(&Counts) -> &Count| {
             self.cores.iter().map(|core| count(&core.counts).get()).sum::<u64>()
         };
-        let (blocking_threads, blocking_queue_depth) = self.blocking.depth();
+        let (blocking_threads, blocking_queue_depth) = self.blocking.jobs.depth();
         Metrics {
             workers: self.config.workers,
             threads: self.crew.threads(),

@@ -78,7 +78,7 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
     let deadline = start.checked_add(within);
     let inside = is_on_own_thread(scheduler);
     let tasks = close(scheduler);
-    for job in scheduler.blocking.close() {
+    for job in scheduler.blocking.jobs.close() {
         scheduler.finish(job.cancel(None));
     }
     tasks.iter().for_each(Task::abort);
