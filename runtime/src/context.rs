@@ -154,11 +154,6 @@ pub(crate) fn timers() -> Result<Arc<TimerShard>, NoRuntime> {
     with_core(|scheduler, core| scheduler.cores[core].timers.clone())
 }
 
-/// `shard`'s owner sleeps for longer than until a deadline that was just put in.
-pub(crate) fn unpark_timers(shard: &TimerShard) {
-    let _ = with_scheduler(|scheduler| scheduler.unpark_timers(shard));
-}
-
 /// The reactor that a socket made here should use.
 pub(crate) fn reactor() -> Result<Arc<Reactor>, NoRuntime> {
     with_core(|scheduler, core| scheduler.driver.reactor(core).clone())

@@ -161,7 +161,7 @@ const CORE: &[&str] = &[
     "runtime/src/spawn.rs",
 ];
 /// The aim is 5,000. Until that is reached, the number may only fall.
-const CORE_LINES: usize = 5_231;
+const CORE_LINES: usize = 5_217;
 
 /// Lines with `unsafe` in every thousand of the two libraries.
 const UNSAFE_PER_THOUSAND: f64 = 8.0;

@@ -27,7 +27,7 @@ use super::queue::{self, Item, LocalQueue, Stealer};
 use super::worker::Worker;
 use crate::context;
 use crate::driver::Driver;
-use crate::driver::timers::TimerShard;
+use crate::driver::timers::{TimerShard, UnparkOwner};
 use crate::shim::Ordering::{Relaxed, SeqCst};
 use crate::shim::owner::AtomicU8;
 use crate::shim::shared::{AtomicBool, AtomicU64, AtomicUsize};
@@ -151,37 +151,44 @@ unsafe impl Schedule for Scheduler {
 impl Scheduler {
     /// Nobody attends its cores yet.
     pub(crate) fn new(config: Config, driver: Driver) -> Arc<Scheduler> {
-        let single = config.workers == 0;
-        let guests = if single { 1 } else { GUESTS };
-        let mut cores = Vec::with_capacity(config.workers + guests);
-        let mut remotes = Vec::with_capacity(config.workers + guests);
-        for index in 0..config.workers + guests {
-            let (queue, stealer): (LocalQueue<Runnable>, _) = queue::new();
-            let guest = !single && index >= config.workers;
-            cores.push(Box::new(Core::new(index, queue, single, guest, config.seed)));
-            remotes.push(Padded(Remote {
-                stealer,
-                timers: driver.shard(index),
-                tasks: Mutex::new(TaskList::new()),
-                attendant: Mutex::new(None),
-                orphan: AtomicBool::new(false),
-                counts: Counts::default(),
-                keeps: AtomicU8::new(0),
-            }));
-        }
-        Arc::new_cyclic(|me| Scheduler {
-            cores: remotes.into(),
-            injector: Injector::new(),
-            idle: Idle::new(config.workers),
-            driver,
-            blocking: blocking::Pool::new(config.blocking_threads_max),
-            crew: Crew::new(config.workers, cores),
-            monitor: Monitor::new(),
-            config,
-            orphans: AtomicUsize::new(0),
-            stopping: AtomicBool::new(false),
-            rescues: Count::default(),
-            me: me.clone(),
+        Arc::new_cyclic(|me| {
+            let single = config.workers == 0;
+            let guests = if single { 1 } else { GUESTS };
+            let unpark = |me: Weak<Scheduler>, index| -> UnparkOwner {
+                Box::new(move |_| {
+                    me.upgrade().into_iter().for_each(|scheduler| scheduler.unpark_timers(index))
+                })
+            };
+            let mut cores = Vec::with_capacity(config.workers + guests);
+            let mut remotes = Vec::with_capacity(config.workers + guests);
+            for index in 0..config.workers + guests {
+                let (queue, stealer): (LocalQueue<Runnable>, _) = queue::new();
+                let guest = !single && index >= config.workers;
+                cores.push(Box::new(Core::new(index, queue, single, guest, config.seed)));
+                remotes.push(Padded(Remote {
+                    stealer,
+                    timers: TimerShard::new(driver.clock().clone(), unpark(me.clone(), index)),
+                    tasks: Mutex::new(TaskList::new()),
+                    attendant: Mutex::new(None),
+                    orphan: AtomicBool::new(false),
+                    counts: Counts::default(),
+                    keeps: AtomicU8::new(0),
+                }));
+            }
+            Scheduler {
+                cores: remotes.into(),
+                injector: Injector::new(),
+                idle: Idle::new(config.workers),
+                driver,
+                blocking: blocking::Pool::new(config.blocking_threads_max),
+                crew: Crew::new(config.workers, cores),
+                monitor: Monitor::new(),
+                config,
+                orphans: AtomicUsize::new(0),
+                stopping: AtomicBool::new(false),
+                rescues: Count::default(),
+                me: me.clone(),
+            }
         })
     }
 
@@ -297,9 +304,8 @@ impl Scheduler {
         }
     }
 
-    /// A timer of `shard` is due before its owner will wake by itself.
-    pub(crate) fn unpark_timers(&self, shard: &TimerShard) {
-        let index = shard.index();
+    /// A timer of the core is due before its owner will wake by itself.
+    fn unpark_timers(&self, index: usize) {
         if self.cores[index].orphan.load(SeqCst) {
             // Served by whoever parks: all that sleep must look again, for any of them may be the one.
             self.crew.unpark_all();
