@@ -17,7 +17,6 @@ use crate::shim::Arc;
 use clock::Clock;
 use reactor::Reactor;
 
-#[derive(Debug)]
 pub(crate) struct Driver {
     reactors: Box<[Arc<Reactor>]>,
     clock: Clock,

@@ -9,7 +9,6 @@
 //! Locks, in the order in which they may be taken: a registration's state, the table, a source's waiters.
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::panic::Location;
@@ -322,11 +321,5 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.registration.source.forget(&mut self.waiter);
-    }
-}
-
-impl fmt::Debug for Reactor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reactor").field("sources", &self.sources()).finish_non_exhaustive()
     }
 }

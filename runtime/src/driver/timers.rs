@@ -20,7 +20,6 @@
 //! awake, or writes over the zero, with the same effect until the next `prepare_park`.
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::task::Waker;
 
 use crate::driver::clock::{Clock, FAR, NEVER};
@@ -182,15 +181,6 @@ impl TimerShard {
             drop(wheel);
             (self.unpark_owner)(deadline);
         }
-    }
-}
-
-impl fmt::Debug for TimerShard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TimerShard")
-            .field("clock", &self.clock)
-            .field("earliest", &self.earliest())
-            .finish_non_exhaustive()
     }
 }
 

@@ -3,11 +3,8 @@
 //! Owns up to 512 threads, each kept for ten seconds without a job; when there is one more is up to `jobs`. A job
 //! is a task whose future blocks in its one poll. Called by `spawn_blocking` on any thread.
 
-use std::future::Future;
 use std::io;
 use std::panic::Location;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use filch_channels::probe::{self, Wait};
@@ -22,25 +19,9 @@ use crate::task::{self, JoinHandle, Ran, Runnable};
 /// How long a thread without a job is kept.
 const KEPT: Duration = Duration::from_secs(10);
 
-#[derive(Debug)]
 pub(crate) struct Pool {
     pub(super) jobs: Jobs<Runnable>,
     threads: Mutex<Vec<Thread<()>>>,
-}
-
-/// A closure as a future that is ready in its first poll.
-struct Job<F>(Option<F>);
-
-impl<F> Unpin for Job<F> {}
-
-impl<F: FnOnce() -> R, R> Future for Job<F> {
-    type Output = R;
-
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<R> {
-        let job = self.0.take().expect("a job is polled once");
-        probe::waiting(Wait::Blocking, std::ptr::null(), None);
-        Poll::Ready(job())
-    }
 }
 
 impl Pool {
@@ -67,12 +48,17 @@ impl Scheduler {
         F: FnOnce() -> R + Send + 'static,
         R: Send + 'static,
     {
+        // Ready in its first poll.
+        let job = async move {
+            probe::waiting(Wait::Blocking, std::ptr::null(), None);
+            job()
+        };
         // SAFETY: the scheduler outlives its tasks, and the job is `Send`. It is never woken while it does
         // not run, so it does not reach the queues of the workers.
-        let (runnable, handle) = unsafe { task::new(Job(Some(job)), self, self.birth(name, location)) };
+        let (runnable, handle) = unsafe { task::new(job, self, self.birth(name, location)) };
         if !self.admit(&runnable) {
             runnable.cancel(None).release();
-        } else if self.config.blocking_inline {
+        } else if self.config.seed.is_some() {
             self.run_job(runnable);
         } else {
             self.push_job(runnable);

@@ -39,7 +39,6 @@ pub(crate) enum Tell {
     OneForSure,
 }
 
-#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) index: usize,
     pub(super) queue: LocalQueue<Runnable>,
@@ -184,15 +183,8 @@ impl Core {
             return fifo.push_back(runnable);
         }
         if let Err(runnable) = self.queue.push(runnable) {
-            self.overflow(runnable, injector);
+            injector.push_batch(self.queue.split().into_iter().chain([runnable]));
         }
-    }
-
-    #[cold]
-    fn overflow(&mut self, runnable: Runnable, injector: &Injector<Runnable>) {
-        let mut batch = self.queue.split();
-        batch.push(runnable);
-        injector.push_batch(batch);
     }
 
     /// The next task of this core's own.

@@ -25,13 +25,12 @@ use crate::util::wake::WakeOnDrop;
 /// How long a spare thread waits for a core before it ends.
 const SPARE_KEPT: Duration = Duration::from_secs(10);
 
-#[derive(Debug)]
 pub(crate) struct Crew {
     workers: usize,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct State {
     /// Every thread that may have a core: for the monitor.
     pub(super) attached: Vec<Arc<Worker>>,

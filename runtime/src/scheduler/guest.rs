@@ -29,8 +29,7 @@ use super::worker::{Hands, Worker};
 use crate::context;
 use crate::shim::Arc;
 use crate::shim::Ordering::Relaxed;
-use crate::task::{PanicHook, Root, RootPolled, Runnable, Schedule};
-use crate::util::wake::{drop_payload, guarded};
+use crate::task::{PanicHook, Root, RootPolled, Runnable, Schedule, outcome};
 
 /// How many times in a row a root is polled while tasks wait.
 const ROOT_POLLS_MAX: u32 = 16;
@@ -153,24 +152,13 @@ impl Guest<'_> {
             }
         };
         let dropped = self.outside(&root, || root.within(|| future.set(None)));
-        let output = match (output, dropped) {
-            (output, Ok(())) => output,
-            (Ok(output), Err(payload)) => {
-                guarded("dropping the output of a root whose drop panicked", || drop(output));
-                Err(payload)
-            }
-            (Err(payload), Err(second)) => {
-                drop_payload(second);
-                Err(payload)
-            }
-        };
         let done = root.complete();
         if listed {
             scheduler.finish(done);
         } else {
             done.release();
         }
-        output
+        outcome(output, dropped.err())
     }
 
     /// Runs the root's own code: its poll, its drop. The core is put down meanwhile.

@@ -52,7 +52,6 @@ fn searching(word: u64) -> u64 {
 /// *That it does not sleep while a worker is awake*: it says that it sleeps, fence, looks whether all cores
 /// sleep; a worker that wakes is counted as awake, fence, looks whether the monitor sleeps. At least one sees
 /// the other.
-#[derive(Debug)]
 pub(crate) struct Doze(AtomicBool);
 
 impl Doze {
@@ -82,7 +81,6 @@ impl Doze {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct Idle {
     word: Padded<AtomicU64>,
     /// Cores whose thread sleeps, the latest last.

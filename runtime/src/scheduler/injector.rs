@@ -12,7 +12,6 @@ use crate::shim::Ordering::{Acquire, Release};
 use crate::shim::shared::AtomicUsize;
 use crate::util::pad::Padded;
 
-#[derive(Debug)]
 pub(crate) struct Injector<T> {
     /// Written only under the lock.
     len: Padded<AtomicUsize>,

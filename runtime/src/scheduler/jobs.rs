@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use crate::shim::{Condvar, Mutex};
 
-#[derive(Debug)]
 pub(crate) struct Jobs<T> {
     state: Mutex<State<T>>,
     /// There is a job, or the queue is closed.
@@ -20,7 +19,6 @@ pub(crate) struct Jobs<T> {
     threads_max: usize,
 }
 
-#[derive(Debug)]
 struct State<T> {
     queue: VecDeque<T>,
     threads: usize,

@@ -8,7 +8,6 @@ use crate::shim::Ordering::Relaxed;
 use crate::shim::owner::AtomicU64;
 
 /// A number that one thread at a time counts up.
-#[derive(Debug)]
 pub(crate) struct Count(AtomicU64);
 
 impl Default for Count {
@@ -31,7 +30,7 @@ impl Count {
 }
 
 /// What one core counts.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) polls: Count,
     pub(crate) steals: Count,

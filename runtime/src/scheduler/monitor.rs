@@ -31,7 +31,6 @@ const QUIET_TICKS: u32 = 10;
 /// How often at most it is said that no substitute can be started.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-#[derive(Debug)]
 pub(crate) struct Monitor {
     doze: Doze,
     stop: AtomicBool,
@@ -39,7 +38,7 @@ pub(crate) struct Monitor {
 }
 
 /// What the monitor knows of one worker.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Watch {
     polls: u32,
     /// When it was first seen in that poll.

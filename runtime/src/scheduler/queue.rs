@@ -10,7 +10,6 @@
 //! exchange fails they are forgotten, and if it succeeds they are right, because the owner overwrites a slot
 //! only after it has seen `head` move past it.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
 use std::ptr;
@@ -181,20 +180,9 @@ impl<T: Item> Stealer<T> {
     }
 }
 
+#[cfg(test)]
 impl<T: Item> Clone for Stealer<T> {
     fn clone(&self) -> Self {
         Stealer(self.0.clone())
-    }
-}
-
-impl<T: Item> fmt::Debug for LocalQueue<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalQueue").field("len", &self.len()).finish()
-    }
-}
-
-impl<T: Item> fmt::Debug for Stealer<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stealer").field("len", &self.len()).finish()
     }
 }

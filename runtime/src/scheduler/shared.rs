@@ -7,6 +7,7 @@
 //! A task that is not done keeps a bare pointer to its [`Scheduler`]. It stays valid because the last owner
 //! of the scheduler, `shutdown`, ends all tasks first, and leaks the scheduler if it cannot.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::panic::Location;
@@ -62,26 +63,13 @@ pub(crate) struct Config {
     /// Threads that run tasks. `0`: only callers of `block_on` do (the single-threaded flavour).
     pub(crate) workers: usize,
     pub(crate) name: String,
+    /// The paused flavour: in which order tasks are polled, and blocking jobs run in place.
     pub(crate) seed: Option<u64>,
-    pub(crate) panic_hook: PanicHook,
     pub(crate) slow_poll: Option<(Duration, SlowPollHook)>,
-    pub(crate) spin: Duration,
-    /// Run blocking jobs in place: the paused flavour.
-    pub(crate) blocking_inline: bool,
-    pub(crate) blocking_threads_max: usize,
-}
-
-impl std::fmt::Debug for Config {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config")
-            .field("workers", &self.workers)
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
+    pub(crate) blocking_threads: usize,
 }
 
 /// What others may do with a core, whoever has it.
-#[derive(Debug)]
 pub(crate) struct Remote {
     pub(super) stealer: Stealer<Runnable>,
     pub(crate) timers: Arc<TimerShard>,
@@ -104,7 +92,6 @@ impl Remote {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct Scheduler {
     /// Workers' first, then guests'.
     pub(crate) cores: Box<[Padded<Remote>]>,
@@ -115,6 +102,7 @@ pub(crate) struct Scheduler {
     pub(crate) crew: Crew,
     pub(super) monitor: Monitor,
     pub(super) config: Config,
+    panic_hook: PanicHook,
     /// How many remotes are orphans: most of the time none.
     pub(super) orphans: AtomicUsize,
     pub(super) stopping: AtomicBool,
@@ -144,13 +132,24 @@ unsafe impl Schedule for Scheduler {
     }
 
     fn panic_hook(&self) -> PanicHook {
-        self.config.panic_hook.clone()
+        self.panic_hook.clone()
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { workers, name, .. } = &self.config;
+        f.debug_struct("Runtime").field("name", name).field("workers", workers).finish_non_exhaustive()
     }
 }
 
 impl Scheduler {
     /// Nobody attends its cores yet.
-    pub(crate) fn new(config: Config, driver: Driver) -> Arc<Scheduler> {
+    pub(crate) fn new(
+        config: Config,
+        driver: Driver,
+        panic_hook: impl FnOnce(Weak<Scheduler>) -> PanicHook,
+    ) -> Arc<Scheduler> {
         Arc::new_cyclic(|me| {
             let single = config.workers == 0;
             let guests = if single { 1 } else { GUESTS };
@@ -180,10 +179,11 @@ impl Scheduler {
                 injector: Injector::new(),
                 idle: Idle::new(config.workers),
                 driver,
-                blocking: blocking::Pool::new(config.blocking_threads_max),
+                blocking: blocking::Pool::new(config.blocking_threads),
                 crew: Crew::new(config.workers, cores),
                 monitor: Monitor::new(),
                 config,
+                panic_hook: panic_hook(me.clone()),
                 orphans: AtomicUsize::new(0),
                 stopping: AtomicBool::new(false),
                 rescues: Count::default(),
@@ -342,7 +342,7 @@ impl Scheduler {
             workers: self.config.workers,
             threads: self.crew.threads(),
             live_tasks: self.live_tasks(),
-            spawned: self.cores.iter().map(|core| core.tasks.lock().taken_in()).sum(),
+            spawned: self.cores.iter().map(|core| core.tasks.lock().taken_in).sum(),
             polls: sum(|counts| &counts.polls),
             steals: sum(|counts| &counts.steals),
             parks: sum(|counts| &counts.parks),

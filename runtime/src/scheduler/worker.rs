@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Weak;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::core::{Core, Tell};
 use super::lease::Lease;
@@ -26,7 +26,6 @@ use crate::util::wake::guarded;
 const BATCH_MAX: usize = 64;
 
 /// One thread that can work on a core. Shared with the monitor, and with whoever unparks it.
-#[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) lease: Lease<Core>,
@@ -271,9 +270,6 @@ impl Worker {
     /// it has run, and of the rest the workers take care.
     pub(super) fn park(&self, mut core: Box<Core>) -> Hands {
         let Scheduler { idle, monitor, .. } = &*self.scheduler;
-        if self.spin(&mut core) {
-            return Some(core);
-        }
         self.remote(&core).counts.parks.add(1);
         let found = if core.guest {
             idle.leave(true);
@@ -337,22 +333,6 @@ impl Worker {
         if jumps && !unparked && core.wakers.is_empty() {
             clock.advance_to(until);
         }
-    }
-
-    /// Looks for work a little longer before the sleep. True: there is some.
-    fn spin(&self, core: &mut Core) -> bool {
-        let spin = self.scheduler.config.spin;
-        if spin.is_zero() || !core.searching {
-            return false;
-        }
-        let start = Instant::now();
-        while start.elapsed() < spin {
-            if self.scheduler.has_work() {
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        false
     }
 }
 

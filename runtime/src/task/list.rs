@@ -20,7 +20,8 @@ pub(super) struct Links {
 pub(crate) struct TaskList {
     head: Option<TaskPtr>,
     len: usize,
-    taken_in: u64,
+    /// How many tasks there have been in it.
+    pub(crate) taken_in: u64,
     closed: bool,
 }
 
@@ -31,11 +32,6 @@ impl TaskList {
 
     pub(crate) fn len(&self) -> usize {
         self.len
-    }
-
-    /// How many tasks there have been in it.
-    pub(crate) fn taken_in(&self) -> u64 {
-        self.taken_in
     }
 
     /// Takes in a new task. False: the list is closed, the task must be cancelled and is not in it.

@@ -22,6 +22,7 @@ mod waker;
 
 use std::panic::Location;
 
+pub(crate) use cell::outcome;
 pub(crate) use error::PanicHook;
 pub use error::{JoinError, TaskPanic};
 pub use join::{AbortHandle, JoinHandle};

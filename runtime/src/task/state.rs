@@ -67,20 +67,13 @@ fn wakes(word: u64) -> u64 {
 #[derive(Debug)]
 pub(crate) struct State(AtomicU64);
 
-/// What whoever completes the task must do next.
+/// What whoever completed the task must do.
 #[must_use]
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Complete {
-    /// Run the `on_done` callbacks, then call `complete` again. The task is not done yet: once it is, the
-    /// handle may take the output from under them.
-    CallBack,
-    /// The task is done.
-    Done {
-        /// No handle: drop the output.
-        drop_output: bool,
-        /// Take the join waker out of its slot and wake it.
-        wake_join: bool,
-    },
+pub(super) struct Completed {
+    /// No handle: drop the output.
+    pub(super) drop_output: bool,
+    /// Take the join waker out of its slot and wake it.
+    pub(super) wake_join: bool,
 }
 
 /// What a waker that is used up must do.
@@ -140,17 +133,19 @@ impl State {
     }
 
     /// The output is stored; the task came to its own end (`finished`), or was cancelled. Called by whoever
-    /// holds the `Runnable`, which is used up by it.
+    /// holds the `Runnable`, which is used up by it. `call_back` runs the `on_done` callbacks, before.
     #[inline]
-    pub(super) fn complete(&self, finished: bool) -> Complete {
+    pub(super) fn complete(&self, finished: bool, mut call_back: impl FnMut()) -> Completed {
         let cancelled = if finished { 0 } else { CANCELLED };
         // Ordering: Relaxed: a guess; the exchange has the last word, and the callbacks are behind a mutex.
         let mut word = self.0.load(Relaxed);
         loop {
             debug_assert!(word & DONE == 0);
             if word & CALLBACKS != 0 {
-                self.0.fetch_and(!CALLBACKS, Acquire);
-                return Complete::CallBack;
+                // The task is not done yet: once it is, the handle may take the output from under them.
+                word = self.0.fetch_and(!CALLBACKS, Acquire) & !CALLBACKS;
+                call_back();
+                continue;
             }
             // Ordering: Release pairs with the Acquire loads in `is_done`, `set_join_waker` and
             // `drop_handle`: whoever sees DONE sees the output. Acquire pairs with the Release in
@@ -160,7 +155,7 @@ impl State {
                 Err(now) => word = now,
             }
         }
-        Complete::Done {
+        Completed {
             drop_output: word & JOIN_INTEREST == 0,
             wake_join: word & (JOIN_INTEREST | JOIN_WAKER) == JOIN_INTEREST | JOIN_WAKER,
         }

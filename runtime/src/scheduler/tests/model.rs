@@ -100,7 +100,7 @@ fn model_queue_overflow_against_a_stealer() {
             let stealer = stealer.clone();
             thread::spawn(move || steal(&stealer))
         };
-        // As `Core::overflow`.
+        // As `Core::push_back`.
         let mut out = Vec::new();
         if let Err(token) = queue.push(Token(CAPACITY)) {
             out = queue.split();
