@@ -92,22 +92,24 @@ pub(crate) fn current_worker() -> Option<Arc<Worker>> {
 }
 
 /// Makes a thread that runs no tasks know `scheduler`, until the guard is dropped.
-pub(crate) fn enter(scheduler: Arc<Scheduler>) -> Entered {
+pub(crate) fn enter(scheduler: Arc<Scheduler>) -> EnterGuard {
     ENTERED.with_borrow_mut(|entered| {
         let token = entered.last().map_or(0, |(token, _)| token + 1);
         entered.push((token, scheduler));
-        Entered { token, _here: PhantomData }
+        EnterGuard { token, _here: PhantomData }
     })
 }
 
-/// See [`enter`]. Guards may be dropped in any order: the one entered last, of those that live, counts.
+/// See [`Handle::enter`](crate::Handle::enter). Guards may be dropped in any order: the one entered last, of those
+/// that live, counts.
 #[derive(Debug)]
-pub(crate) struct Entered {
+#[must_use = "the runtime is left when the guard is dropped"]
+pub struct EnterGuard {
     token: u64,
     _here: PhantomData<*const ()>,
 }
 
-impl Drop for Entered {
+impl Drop for EnterGuard {
     fn drop(&mut self) {
         // The scheduler is dropped after the borrow has ended: it may be the last one, and its end is long.
         let _scheduler = ENTERED.try_with(|entered| {
@@ -161,7 +163,7 @@ pub(crate) fn reactor() -> Result<Arc<Reactor>, NoRuntime> {
 
 /// The clock of this thread's runtime, if that is not the real one.
 pub(crate) fn clock() -> Option<Clock> {
-    with_scheduler(|scheduler| Some(scheduler.driver.clock()).filter(|clock| clock.is_virtual()).cloned())
+    with_scheduler(|scheduler| Some(&scheduler.driver.clock).filter(|clock| clock.is_virtual()).cloned())
         .ok()
         .flatten()
 }

@@ -161,8 +161,8 @@ const CORE: &[&str] = &[
     "runtime/src/runtime.rs",
     "runtime/src/spawn.rs",
 ];
-/// The aim is 5,000. Until that is reached, the number may only fall.
-const CORE_LINES: usize = 5_078;
+/// What can be read in an afternoon, which is promised. Whoever needs more lines finds some that are needed no more.
+const CORE_LINES: usize = 5_000;
 
 /// Lines with `unsafe` in every thousand of the two libraries.
 const UNSAFE_PER_THOUSAND: f64 = 8.0;

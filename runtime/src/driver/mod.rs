@@ -18,8 +18,8 @@ use clock::Clock;
 use reactor::Reactor;
 
 pub(crate) struct Driver {
-    reactors: Box<[Arc<Reactor>]>,
-    clock: Clock,
+    pub(crate) reactors: Box<[Arc<Reactor>]>,
+    pub(crate) clock: Clock,
 }
 
 impl Driver {
@@ -28,16 +28,8 @@ impl Driver {
         Ok(Driver { reactors, clock })
     }
 
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
     /// The reactor that the core `index` polls, and registers with.
     pub(crate) fn reactor(&self, index: usize) -> &Arc<Reactor> {
         &self.reactors[index % self.reactors.len()]
-    }
-
-    pub(crate) fn reactors(&self) -> &[Arc<Reactor>] {
-        &self.reactors
     }
 }

@@ -21,18 +21,12 @@ const KEPT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Pool {
     pub(super) jobs: Jobs<Runnable>,
-    threads: Mutex<Vec<Thread<()>>>,
+    pub(super) threads: Mutex<Vec<Thread<()>>>,
 }
 
 impl Pool {
     pub(super) fn new(threads_max: usize) -> Pool {
         Pool { jobs: Jobs::new(threads_max), threads: Mutex::default() }
-    }
-
-    /// Waits for the threads to end. What is left at the deadline is left to itself.
-    pub(super) fn join(&self, deadline: Option<Instant>) {
-        let threads = std::mem::take(&mut *self.threads.lock());
-        super::crew::join_all(threads, deadline);
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::injector::Injector;
 use super::queue::LocalQueue;
+use super::shared::next_ids;
 use crate::task::Runnable;
 use crate::util::rng::Rng;
 
@@ -25,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_micros(150);
 const SHORT_POLL: Duration = Duration::from_micros(1);
 const KEEPS_SHORT: u8 = 4;
 /// How many ids a core takes at a time.
-pub(super) const ID_BLOCK: u64 = 256;
+const ID_BLOCK: u64 = 256;
 
 /// What the caller of a push must do about other workers.
 #[must_use]
@@ -100,11 +101,11 @@ impl Core {
         }
     }
 
-    /// An id for a new task; `block` gets the start of a block of [`ID_BLOCK`] more.
+    /// An id for a new task.
     #[inline]
-    pub(super) fn next_id(&mut self, block: impl FnOnce() -> u64) -> u64 {
+    pub(super) fn next_id(&mut self) -> u64 {
         self.ids.next().unwrap_or_else(|| {
-            let start = block();
+            let start = next_ids(ID_BLOCK);
             self.ids = start + 1..start + ID_BLOCK;
             start
         })

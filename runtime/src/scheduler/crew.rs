@@ -13,25 +13,24 @@ use std::io;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::core::Core;
+use super::core::{Core, Tell};
 use super::shared::Scheduler;
 use super::worker::{Hands, Worker};
 use crate::context;
 use crate::shim::Ordering::{Relaxed, SeqCst};
 use crate::shim::thread::{self, JoinHandle};
-use crate::shim::{Arc, Mutex, MutexGuard};
+use crate::shim::{Arc, Mutex};
 use crate::util::wake::WakeOnDrop;
 
 /// How long a spare thread waits for a core before it ends.
 const SPARE_KEPT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Crew {
-    workers: usize,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(crate) struct State {
     /// Every thread that may have a core: for the monitor.
     pub(super) attached: Vec<Arc<Worker>>,
     /// Threads of ours that have no core and wait for one.
@@ -42,7 +41,7 @@ pub(super) struct State {
     free: Vec<Box<Core>>,
     /// Guests' cores that nobody has; in the single-threaded flavour, the only core.
     guests: Vec<Box<Core>>,
-    threads: Vec<JoinHandle<()>>,
+    pub(super) threads: Vec<JoinHandle<()>>,
     /// How many threads were ever started, for their names.
     started: usize,
 }
@@ -50,7 +49,7 @@ pub(super) struct State {
 impl Crew {
     pub(super) fn new(workers: usize, mut cores: Vec<Box<Core>>) -> Crew {
         let guests = cores.split_off(workers);
-        Crew { workers, state: Mutex::new(State { free: cores, guests, ..State::default() }) }
+        Crew { state: Mutex::new(State { free: cores, guests, ..State::default() }) }
     }
 
     /// How many threads there are.
@@ -62,10 +61,6 @@ impl Crew {
     #[cfg(test)]
     pub(super) fn guests(&self) -> usize {
         self.state.lock().guests.len()
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
     }
 
     /// The monitor looks after `worker` from now on.
@@ -94,7 +89,7 @@ impl Crew {
         }
         while state.free.len() > state.spares.len() + state.coming {
             // Each worker stuck and replaced, and two more.
-            if state.count_threads() >= 2 * self.workers + 2 {
+            if state.count_threads() >= 2 * scheduler.config.workers + 2 {
                 return Err(io::Error::other("all substitutes are stuck too"));
             }
             let name = format!("{}-{}", scheduler.config.name, state.started);
@@ -117,7 +112,7 @@ impl Crew {
                 break None;
             }
             let core = state.free.pop();
-            if core.is_some() || left.is_zero() || state.spares.len() > self.workers {
+            if core.is_some() || left.is_zero() || state.spares.len() > worker.scheduler.config.workers {
                 break core;
             }
             drop(state);
@@ -126,14 +121,6 @@ impl Crew {
         };
         state.spares.retain(|spare| !Arc::ptr_eq(spare, worker));
         core
-    }
-
-    /// Joins the threads that have ended, or are about to: what they leave to be dropped is gone. One that is
-    /// stuck in a task is left to itself, and so is the calling one.
-    pub(super) fn join(&self, deadline: Option<Instant>) {
-        // Taken first: the threads need the lock for their end.
-        let threads = std::mem::take(&mut self.state.lock().threads);
-        join_all(threads, deadline);
     }
 }
 
@@ -144,8 +131,9 @@ impl State {
     }
 }
 
-/// Waits for `threads` to end, but for the calling one. What is left at the deadline is left to itself.
-pub(super) fn join_all(threads: Vec<JoinHandle<()>>, deadline: Option<Instant>) {
+/// Joins the threads that have ended, or are about to: what they leave to be dropped is gone. One that is stuck at
+/// the deadline is left to itself, and so is the calling one.
+pub(super) fn join_all(threads: impl IntoIterator<Item = JoinHandle<()>>, deadline: Option<Instant>) {
     for thread in threads {
         if thread.thread().id() != thread::current().id() && wait(deadline, || thread.is_finished()) {
             let _ = thread.join();
@@ -198,7 +186,7 @@ impl Scheduler {
 
     /// Takes a core out of those that nobody has, for `worker`: a guest's, or one of the workers'.
     pub(super) fn take(&self, guest: bool, worker: &Arc<Worker>) -> Hands {
-        let mut state = self.crew.lock();
+        let mut state = self.crew.state.lock();
         let core = if guest { state.guests.pop() } else { state.free.pop() };
         drop(state);
         core.map(|core| self.adopt(core, worker))
@@ -226,7 +214,7 @@ impl Scheduler {
         if orphaned {
             self.orphans.fetch_add(1, SeqCst);
         }
-        let mut state = self.crew.lock();
+        let mut state = self.crew.state.lock();
         if index < self.config.workers {
             state.free.push(core);
         } else {
@@ -241,9 +229,7 @@ impl Scheduler {
         // what came while it counted as awake (the look that follows each `leave`); and the reactor.
         let reactor = self.driver.reactor(index);
         if orphaned || self.has_work() || reactor.sources() > 0 {
-            if let Some(sleeper) = self.idle.notify() {
-                self.unpark(sleeper);
-            }
+            self.tell(Tell::OneForSure);
         }
     }
 }

@@ -81,7 +81,7 @@ impl Monitor {
         self.stop.store(true, SeqCst);
         self.unpark();
         let thread = self.thread.lock().take();
-        join_all(thread.into_iter().collect(), None);
+        join_all(thread, None);
     }
 
     fn run(&self, scheduler: &Arc<Scheduler>) {
@@ -113,7 +113,7 @@ fn look(scheduler: &Arc<Scheduler>, said: &mut Option<Instant>) -> bool {
     let now = Instant::now();
     let mut stuck = Vec::new();
     let mut busy = false;
-    for worker in &scheduler.crew.lock().attached {
+    for worker in &scheduler.crew.state.lock().attached {
         busy |= worker.lease.is_out();
         if let Some(since) = in_same_poll(worker, now) {
             stuck.push((worker.clone(), since));

@@ -18,7 +18,7 @@ use std::time::Duration;
 use filch_channels::probe;
 
 use super::blocking;
-use super::core::{Core, ID_BLOCK, Tell};
+use super::core::{Core, Tell};
 use super::crew::Crew;
 use super::idle::Idle;
 use super::injector::Injector;
@@ -166,7 +166,7 @@ impl Scheduler {
                 cores.push(Box::new(Core::new(index, queue, single, guest, config.seed)));
                 remotes.push(Padded(Remote {
                     stealer,
-                    timers: TimerShard::new(driver.clock().clone(), unpark(me.clone(), index)),
+                    timers: TimerShard::new(driver.clock.clone(), unpark(me.clone(), index)),
                     tasks: Mutex::new(TaskList::new()),
                     attendant: Mutex::new(None),
                     orphan: AtomicBool::new(false),
@@ -229,7 +229,7 @@ impl Scheduler {
             let mut core = worker.and_then(|worker| worker.lease.enter());
             let birth = match &mut core {
                 Some(core) => {
-                    let (id, list) = (core.next_id(next_id_block), core.index as u16);
+                    let (id, list) = (core.next_id(), core.index as u16);
                     Birth { id, parent: probe::current_id(), location, name, list }
                 }
                 None => self.birth(name, location),
@@ -279,9 +279,7 @@ impl Scheduler {
         // have told.
         let keep = self.arc();
         self.injector.push(runnable);
-        if let Some(core) = keep.idle.notify() {
-            keep.unpark(core);
-        }
+        keep.tell(Tell::OneForSure);
     }
 
     #[inline]
@@ -298,10 +296,7 @@ impl Scheduler {
 
     /// Ends the sleep of the thread that has `core`, if any has.
     pub(crate) fn unpark(&self, core: usize) {
-        let attendant = self.cores[core].attendant.lock();
-        if let Some(worker) = &*attendant {
-            worker.unpark();
-        }
+        self.cores[core].attendant.lock().iter().for_each(|worker| worker.unpark());
     }
 
     /// A timer of the core is due before its owner will wake by itself.
@@ -357,10 +352,11 @@ impl Scheduler {
 }
 
 pub(crate) fn next_id() -> u64 {
-    // Ordering: Relaxed: all that is asked of it is to give each number once.
-    NEXT_ID.fetch_add(1, Relaxed)
+    next_ids(1)
 }
 
-fn next_id_block() -> u64 {
-    NEXT_ID.fetch_add(ID_BLOCK, Relaxed)
+/// The first of `count` ids.
+pub(super) fn next_ids(count: u64) -> u64 {
+    // Ordering: Relaxed: all that is asked of it is to give each number once.
+    NEXT_ID.fetch_add(count, Relaxed)
 }

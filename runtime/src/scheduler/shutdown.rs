@@ -10,14 +10,14 @@ use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::crew::wait;
+use super::crew::{join_all, wait};
 use super::shared::Scheduler;
 use crate::context;
 use crate::driver::clock;
 use crate::shim::Arc;
 use crate::shim::Ordering::SeqCst;
 use crate::shim::thread;
-use crate::task::Task;
+use crate::task::{self, Task};
 use crate::util::wake::wake_all;
 
 /// How long a caller of `block_on` stays for tasks that were cancelled; each needs one turn.
@@ -64,11 +64,8 @@ impl fmt::Display for ShutdownReport {
 
 impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task {}", self.id)?;
-        if let Some(name) = &self.name {
-            write!(f, " \"{name}\"")?;
-        }
-        write!(f, ", spawned at {}, ran for more than {:?}", self.location, self.running_for)
+        let head = task::head(self.id, self.name.as_deref(), self.location);
+        write!(f, "{head}, ran for more than {:?}", self.running_for)
     }
 }
 
@@ -77,7 +74,9 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
     let start = Instant::now();
     let deadline = start.checked_add(within);
     let inside = is_on_own_thread(scheduler);
-    let tasks = close(scheduler);
+    let mut tasks: Vec<Task> = scheduler.cores.iter().flat_map(|core| core.tasks.lock().close()).collect();
+    // Some have ended already, and are about to leave their list.
+    tasks.retain(|task| !task.state.is_done());
     for job in scheduler.blocking.jobs.close() {
         scheduler.finish(job.cancel(None));
     }
@@ -93,11 +92,14 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
     scheduler.stopping.store(true, SeqCst);
     scheduler.monitor.stop();
     scheduler.crew.unpark_all();
-    scheduler.crew.join(deadline);
-    scheduler.blocking.join(deadline);
-    forget_timers(scheduler);
+    // Taken first: the threads need the locks for their end.
+    let threads = std::mem::take(&mut scheduler.crew.state.lock().threads);
+    let of_jobs = std::mem::take(&mut *scheduler.blocking.threads.lock());
+    join_all(threads.into_iter().chain(of_jobs), deadline);
+    // Whoever waits elsewhere for a timer or a socket of this runtime looks again, and finds it gone.
     let mut wakers = Vec::new();
-    scheduler.driver.reactors().iter().for_each(|reactor| reactor.shutdown(&mut wakers));
+    scheduler.cores.iter().for_each(|core| while core.timers.fire(clock::NEVER, &mut wakers) > 0 {});
+    scheduler.driver.reactors.iter().for_each(|reactor| reactor.shutdown(&mut wakers));
     wake_all(&mut wakers);
     let report = report(scheduler, &tasks, start);
     if scheduler.live_tasks() > 0 {
@@ -107,35 +109,11 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
     report
 }
 
-/// Fires every timer that is left: whoever waits elsewhere for one of them looks again, and finds the runtime
-/// gone.
-fn forget_timers(scheduler: &Scheduler) {
-    let mut wakers = Vec::new();
-    for core in &scheduler.cores {
-        while core.timers.fire(clock::NEVER, &mut wakers) > 0 {
-            wake_all(&mut wakers);
-        }
-    }
-}
-
 /// A caller of `block_on` leaves a single-threaded runtime that was shut down meanwhile: it runs what that left to it.
 pub(super) fn leave(scheduler: &Arc<Scheduler>) {
     if scheduler.is_single_threaded() && scheduler.is_stopping() {
         drive(scheduler, Instant::now().checked_add(LEAVE_WITHIN));
     }
-}
-
-/// Closes all lists, and returns what was in them.
-fn close(scheduler: &Scheduler) -> Vec<Task> {
-    let mut tasks = Vec::new();
-    for core in &scheduler.cores {
-        let mut list = core.tasks.lock();
-        list.close();
-        tasks.append(&mut list.tasks());
-    }
-    // Some have ended already, and are about to leave their list.
-    tasks.retain(|task| !task.state.is_done());
-    tasks
 }
 
 /// Runs the tasks of a single-threaded runtime to their ends.
@@ -163,7 +141,8 @@ fn is_on_own_thread(scheduler: &Arc<Scheduler>) -> bool {
 }
 
 fn report(scheduler: &Scheduler, tasks: &[Task], start: Instant) -> ShutdownReport {
-    let seen: Vec<_> = scheduler.crew.lock().attached.iter().filter_map(|worker| worker.seen()).collect();
+    let seen: Vec<_> =
+        scheduler.crew.state.lock().attached.iter().filter_map(|worker| worker.seen()).collect();
     let mut report = ShutdownReport::default();
     for task in tasks {
         let id = task.probe.id();

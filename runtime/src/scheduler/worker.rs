@@ -87,10 +87,8 @@ impl Worker {
     pub(crate) fn unpark(&self) {
         if self.parker.unpark() == Unpark::WakeReactor {
             // Which reactor it polls, the core says; without a look at that, all are woken. There are few.
-            for reactor in self.scheduler.driver.reactors() {
-                // An eventfd that is full is one that will be seen: nothing is lost by an error.
-                let _ = reactor.wake();
-            }
+            // An eventfd that is full is one that will be seen: nothing is lost by an error.
+            self.scheduler.driver.reactors.iter().for_each(|reactor| _ = reactor.wake());
         }
     }
 
@@ -160,9 +158,7 @@ impl Worker {
         if core.searching {
             core.searching = false;
             if self.scheduler.idle.end_search() {
-                if let Some(sleeper) = self.scheduler.idle.notify() {
-                    self.scheduler.unpark(sleeper);
-                }
+                self.scheduler.tell(Tell::OneForSure);
             }
         }
     }
@@ -234,7 +230,7 @@ impl Worker {
 
     /// Collects the wakers of timers that are due: the core's own, and those of cores that nobody attends.
     fn fire(&self, core: &mut Core) {
-        let clock = self.scheduler.driver.clock();
+        let clock = &self.scheduler.driver.clock;
         let mut fire = |remote: &Remote| {
             // Most of the time there is no timer near, and then no look at the clock either.
             if remote.timers.earliest() != u64::MAX {
@@ -308,7 +304,7 @@ impl Worker {
 
     /// Blocks in the reactor if it is free, else on the own parker, until `until` at most.
     fn block(&self, core: &mut Core, until: u64) {
-        let clock = self.scheduler.driver.clock();
+        let clock = &self.scheduler.driver.clock;
         let reactor = self.scheduler.driver.reactor(core.index);
         // A virtual clock is not waited for. It jumps, unless the sockets have something now.
         let jumps = clock.is_virtual() && until != NEVER;

@@ -72,9 +72,10 @@ impl TaskList {
         self.len -= 1;
     }
 
-    /// No task comes in from now on.
-    pub(crate) fn close(&mut self) {
+    /// No task comes in from now on. Returns those that are in it.
+    pub(crate) fn close(&mut self) -> Vec<Task> {
         self.closed = true;
+        self.tasks()
     }
 
     /// A counted reference to each task, newest first.

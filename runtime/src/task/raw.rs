@@ -194,8 +194,8 @@ impl TaskPtr {
         match self.state.wake_by_val() {
             WakeByVal::Nothing => {}
             WakeByVal::Schedule => Runnable(self).schedule(),
-            // SAFETY: that was the last reference.
-            WakeByVal::Free => unsafe { self.free() },
+            // SAFETY: as in `drop_ref`.
+            WakeByVal::Free => unsafe { (self.table.free)(self) },
         }
     }
 
@@ -204,18 +204,10 @@ impl TaskPtr {
     #[inline]
     pub(super) unsafe fn drop_ref(self) {
         if self.state.drop_ref() {
-            // SAFETY: that was the last reference.
-            unsafe { self.free() };
+            // SAFETY: that was the last reference. So the task is done (the scheduler's goes last until then), and
+            // its output taken.
+            unsafe { (self.table.free)(self) };
         }
-    }
-
-    /// # Safety
-    /// The caller gave back the last reference. So the task is done (the scheduler's goes last until then),
-    /// and its output taken.
-    #[cold]
-    unsafe fn free(self) {
-        // SAFETY: the caller says so.
-        unsafe { (self.table.free)(self) };
     }
 
     /// # Safety
