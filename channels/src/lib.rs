@@ -9,6 +9,7 @@
 //! | [`Semaphore`](sync::Semaphore)    | a number of permits, taken one or many at a time, given back when dropped |
 //! | [`Notify`](sync::Notify)          | wakes one waiter or all; stores one notification                          |
 //! | [`Event`](sync::Event)            | a flag that one sets and all wait for                                     |
+//! | [`Barrier`](sync::Barrier)        | parties that wait for each other, again and again                         |
 //!
 //! Each waiting operation comes in up to four forms: `acquire().await`, `try_acquire()` which never waits,
 //! `acquire_blocking()` for threads, and `acquire_timeout(d)`, which blocks a thread for so long at most. A
@@ -65,6 +66,7 @@
 #[doc(hidden)]
 #[path = "sync.rs"]
 pub mod __shim;
+mod barrier;
 mod event;
 mod notify;
 pub mod probe;
@@ -87,6 +89,9 @@ pub(crate) use __shim as shim;
 
 /// Locks, and other ways to wait for each other.
 pub mod sync {
+    pub use crate::barrier::{
+        Barrier, BarrierError, BarrierWait, BarrierWaitResult, BarrierWaitUnlessBroken, BrokenBarrierError,
+    };
     pub use crate::event::{Event, EventWait};
     pub use crate::notify::{Notified, Notify};
     pub use crate::semaphore::{
