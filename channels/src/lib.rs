@@ -10,6 +10,7 @@
 //! | [`Notify`](sync::Notify)          | wakes one waiter or all; stores one notification                          |
 //! | [`Event`](sync::Event)            | a flag that one sets and all wait for                                     |
 //! | [`Barrier`](sync::Barrier)        | parties that wait for each other, again and again                         |
+//! | [`Counter`](sync::Counter)        | a number that many threads change and few read                            |
 //!
 //! Each waiting operation comes in up to four forms: `acquire().await`, `try_acquire()` which never waits,
 //! `acquire_blocking()` for threads, and `acquire_timeout(d)`, which blocks a thread for so long at most. A
@@ -67,6 +68,7 @@
 #[path = "sync.rs"]
 pub mod __shim;
 mod barrier;
+mod counter;
 mod event;
 mod notify;
 pub mod probe;
@@ -92,6 +94,7 @@ pub mod sync {
     pub use crate::barrier::{
         Barrier, BarrierError, BarrierWait, BarrierWaitResult, BarrierWaitUnlessBroken, BrokenBarrierError,
     };
+    pub use crate::counter::Counter;
     pub use crate::event::{Event, EventWait};
     pub use crate::notify::{Notified, Notify};
     pub use crate::semaphore::{

@@ -66,6 +66,7 @@ const CHANNELS_ROOMS: &[Room] = &[
     Room("notify", &["sync", "probe", "wait_queue", "block"]),
     Room("event", &["sync", "probe", "wait_queue", "block"]),
     Room("barrier", &["sync", "probe", "wait_queue", "block"]),
+    Room("counter", &["sync"]),
     Room(
         "channel",
         &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "list", "block", "semaphore"],
