@@ -10,6 +10,7 @@
 //! | [`Notify`](sync::Notify)          | wakes one waiter or all; stores one notification                          |
 //! | [`Event`](sync::Event)            | a flag that one sets and all wait for                                     |
 //! | [`Barrier`](sync::Barrier)        | parties that wait for each other, again and again                         |
+//! | [`AtomicWait`](sync::AtomicWait)  | an integer on whose change one waits, to build on                         |
 //! | [`Counter`](sync::Counter)        | a number that many threads change and few read                            |
 //!
 //! Each waiting operation comes in up to four forms: `acquire().await`, `try_acquire()` which never waits,
@@ -67,6 +68,7 @@
 #[doc(hidden)]
 #[path = "sync.rs"]
 pub mod __shim;
+mod atomic_wait;
 mod barrier;
 mod counter;
 mod event;
@@ -91,6 +93,7 @@ pub(crate) use __shim as shim;
 
 /// Locks, and other ways to wait for each other.
 pub mod sync {
+    pub use crate::atomic_wait::{AtomicWait, AtomicWait64, AtomicWaiting, WaitOutcome};
     pub use crate::barrier::{
         Barrier, BarrierError, BarrierWait, BarrierWaitResult, BarrierWaitUnlessBroken, BrokenBarrierError,
     };

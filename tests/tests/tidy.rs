@@ -66,6 +66,7 @@ const CHANNELS_ROOMS: &[Room] = &[
     Room("notify", &["sync", "probe", "wait_queue", "block"]),
     Room("event", &["sync", "probe", "wait_queue", "block"]),
     Room("barrier", &["sync", "probe", "wait_queue", "block"]),
+    Room("atomic_wait", &["sync", "probe", "wait_queue", "block"]),
     Room("counter", &["sync"]),
     Room(
         "channel",
