@@ -12,6 +12,7 @@
 //! | [`Barrier`](sync::Barrier)        | parties that wait for each other, again and again                         |
 //! | [`AtomicWait`](sync::AtomicWait)  | an integer on whose change one waits, to build on                         |
 //! | [`Counter`](sync::Counter)        | a number that many threads change and few read                            |
+//! | [`OnceCell`](sync::OnceCell)      | a value that the first who needs it makes                                 |
 //!
 //! Each waiting operation comes in up to four forms: `acquire().await`, `try_acquire()` which never waits,
 //! `acquire_blocking()` for threads, and `acquire_timeout(d)`, which blocks a thread for so long at most. A
@@ -73,6 +74,7 @@ mod barrier;
 mod counter;
 mod event;
 mod notify;
+mod once_cell;
 pub mod probe;
 mod semaphore;
 #[cfg(test)]
@@ -100,6 +102,7 @@ pub mod sync {
     pub use crate::counter::Counter;
     pub use crate::event::{Event, EventWait};
     pub use crate::notify::{Notified, Notify};
+    pub use crate::once_cell::{OnceCell, SetError};
     pub use crate::semaphore::{
         Acquire, AcquireError, AcquireOwned, AcquireTimeoutError, OwnedSemaphorePermit, Semaphore,
         SemaphorePermit, TryAcquireError,
