@@ -13,6 +13,7 @@
 //! | [`AtomicWait`](sync::AtomicWait)  | an integer on whose change one waits, to build on                         |
 //! | [`Counter`](sync::Counter)        | a number that many threads change and few read                            |
 //! | [`OnceCell`](sync::OnceCell)      | a value that the first who needs it makes                                 |
+//! | [`Pool`](sync::Pool)              | costly things, lent out and given back                                    |
 //!
 //! Each waiting operation comes in up to four forms: `acquire().await`, `try_acquire()` which never waits,
 //! `acquire_blocking()` for threads, and `acquire_timeout(d)`, which blocks a thread for so long at most. A
@@ -75,6 +76,7 @@ mod counter;
 mod event;
 mod notify;
 mod once_cell;
+mod pool;
 pub mod probe;
 mod semaphore;
 #[cfg(test)]
@@ -103,6 +105,7 @@ pub mod sync {
     pub use crate::event::{Event, EventWait};
     pub use crate::notify::{Notified, Notify};
     pub use crate::once_cell::{OnceCell, SetError};
+    pub use crate::pool::{Pool, PoolBuilder, PoolError, PoolStats, Pooled};
     pub use crate::semaphore::{
         Acquire, AcquireError, AcquireOwned, AcquireTimeoutError, OwnedSemaphorePermit, Semaphore,
         SemaphorePermit, TryAcquireError,

@@ -69,6 +69,7 @@ const CHANNELS_ROOMS: &[Room] = &[
     Room("atomic_wait", &["sync", "probe", "wait_queue", "block"]),
     Room("counter", &["sync"]),
     Room("once_cell", &["sync", "probe", "semaphore", "event"]),
+    Room("pool", &["sync", "semaphore", "block"]),
     Room(
         "channel",
         &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "list", "block", "semaphore"],
