@@ -138,8 +138,8 @@ impl<T> Shared<T> {
     }
 
     fn close(&self) {
-        self.idle.lock().closed = true;
         self.turns.close();
+        self.idle.lock().closed = true;
         drop(self.evict(0));
     }
 }
