@@ -73,7 +73,10 @@ mod wait_queue;
 mod wake_batch;
 
 mod block;
+#[allow(dead_code, reason = "what an unbounded channel stands on")]
+mod chain;
 mod ring;
+mod spin;
 mod waker_slot;
 
 pub mod channel;
