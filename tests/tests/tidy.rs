@@ -65,6 +65,12 @@ const CHANNELS_ROOMS: &[Room] = &[
     Room("wait_queue", &["sync", "probe", "wake_batch", "block"]),
     Room("semaphore", &["sync", "probe", "wait_queue", "block"]),
     Room("notify", &["sync", "probe", "wait_queue", "block"]),
+    Room("event", &["sync", "probe", "wait_queue", "block"]),
+    Room("barrier", &["sync", "probe", "wait_queue", "block"]),
+    Room("atomic_wait", &["sync", "probe", "wait_queue", "block"]),
+    Room("counter", &["sync"]),
+    Room("once_cell", &["sync", "probe", "semaphore", "event"]),
+    Room("pool", &["sync", "semaphore", "block"]),
     Room(
         "channel",
         &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "chain", "block", "semaphore"],
