@@ -8,6 +8,9 @@
 //! |-----------------------------------|---------------------------------------------------------------------------|
 //! | [`Semaphore`](sync::Semaphore)    | a number of permits, taken one or many at a time, given back when dropped |
 //! | [`Notify`](sync::Notify)          | wakes one waiter or all; stores one notification                          |
+//! | [`Queue`](sync::Queue)            | items to be worked on, first in, first out; knows when all of it is done  |
+//! | [`LifoQueue`](sync::LifoQueue)    | the same, last in, first out                                              |
+//! | [`PriorityQueue`](sync::PriorityQueue) | the same, lowest first; can mind the age of items                    |
 //!
 //! Each waiting operation comes in up to four forms: `acquire().await`, `try_acquire()` which never waits,
 //! `acquire_blocking()` for threads, and `acquire_timeout(d)`, which blocks a thread for so long at most. A
@@ -73,6 +76,7 @@ mod wait_queue;
 mod wake_batch;
 
 mod block;
+mod queue;
 mod ring;
 mod waker_slot;
 
@@ -86,6 +90,11 @@ pub(crate) use __shim as shim;
 /// Locks, and other ways to wait for each other.
 pub mod sync {
     pub use crate::notify::{Notified, Notify};
+    pub use crate::queue::{
+        Get, GetError, GetItem, GetTimeoutError, Item, Join, LifoQueue, PriorityQueue, Put, PutError,
+        PutTimeoutError, Queue, QueueState, QueueStats, TaskDoneError, TryGetError, TryPutError,
+        UnfinishedError,
+    };
     pub use crate::semaphore::{
         Acquire, AcquireError, AcquireOwned, AcquireTimeoutError, OwnedSemaphorePermit, Semaphore,
         SemaphorePermit, TryAcquireError,

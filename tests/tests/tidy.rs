@@ -64,6 +64,7 @@ const CHANNELS_ROOMS: &[Room] = &[
     Room("wait_queue", &["sync", "probe", "wake_batch", "block"]),
     Room("semaphore", &["sync", "probe", "wait_queue", "block"]),
     Room("notify", &["sync", "probe", "wait_queue", "block"]),
+    Room("queue", &["sync", "probe", "wait_queue", "block"]),
     Room(
         "channel",
         &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "list", "block", "semaphore"],
