@@ -128,8 +128,15 @@ impl<T> Shared<T> {
 
 /// A shared borrow of the value of the channel, as it was when it was borrowed.
 ///
-/// It stays on its thread. While it is there, the value cannot be changed in place: see the
-/// [module](self#borrowing-and-changing).
+/// It stays on its thread, so no task that may move to another can keep it across an await. While it is there,
+/// the value cannot be changed in place: see the [module](self#borrowing-and-changing).
+///
+/// ```compile_fail,E0277
+/// # use filch_channels::channel::watch;
+/// fn moves<T: Send>(_: T) {}
+/// let (tx, _rx) = watch::channel(0);
+/// moves(tx.borrow());
+/// ```
 #[must_use]
 pub struct Ref<'a, T> {
     value: Read<'a, T>,
