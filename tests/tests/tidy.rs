@@ -71,6 +71,7 @@ const CHANNELS_ROOMS: &[Room] = &[
     Room("counter", &["sync"]),
     Room("once_cell", &["sync", "probe", "semaphore", "event"]),
     Room("pool", &["sync", "semaphore", "block"]),
+    Room("queue", &["sync", "probe", "wait_queue", "block"]),
     Room(
         "channel",
         &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "chain", "block", "semaphore"],
