@@ -18,7 +18,8 @@ use filch::sync::Queue;
 use counted::Counted;
 use monitor::Monitor;
 
-pub(crate) const ABOUT: &str = "a buffer with room for a few items, built of a lock, of semaphores, and as a queue, on threads and on tasks";
+pub(crate) const ABOUT: &str =
+    "a buffer for a few items, built of a lock, of semaphores, and as a queue, on threads and tasks";
 
 /// Producers and consumers share a buffer with room for a few items: who puts waits while it is full, who gets
 /// waits while it is empty.
