@@ -52,8 +52,9 @@ pub use crate::front::*;
 mod front {
     pub use crate::async_fd::{AsyncFd, AsyncFdReadyGuard, AsyncFdReadyMutGuard, TryIoError};
     pub use crate::builder::{Builder, PanicPolicy, WORKERS_MAX};
+    pub use crate::context::EnterGuard;
     pub use crate::local::spawn_local;
-    pub use crate::runtime::{EnterGuard, Handle, Runtime};
+    pub use crate::runtime::{Handle, Runtime};
     pub use crate::scheduler::metrics::Metrics;
     pub use crate::scheduler::shared::SlowPoll;
     pub use crate::scheduler::shutdown::{Abandoned, ShutdownReport};

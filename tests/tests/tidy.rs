@@ -34,7 +34,8 @@ const RUNTIME_ROOMS: &[Room] = &[
     // Layer 3: what users hold. No task, no queue, no atomic.
     Room("select", &["macros"]),
     Room("task_local", &["sync"]),
-    Room("time", &["context", "driver", "sync"]),
+    // `yield_now` is the function, which `lib.rs` re-exports.
+    Room("time", &["context", "driver", "sync", "root"]),
     Room("io", &["context", "driver", "sync"]),
     Room("async_fd", &["context", "driver", "io"]),
     Room("net", &["async_fd", "context", "driver", "io", "time", "sync", "root"]),
@@ -176,8 +177,8 @@ const CORE: &[&str] = &[
     "runtime/src/runtime.rs",
     "runtime/src/spawn.rs",
 ];
-/// The aim is 5,000. Until that is reached, the number may only fall.
-const CORE_LINES: usize = 5_700;
+/// What can be read in an afternoon, which is promised. Whoever needs more lines finds some that are needed no more.
+const CORE_LINES: usize = 5_000;
 
 /// Lines with `unsafe` in every thousand of the two libraries.
 const UNSAFE_PER_THOUSAND: f64 = 8.0;
