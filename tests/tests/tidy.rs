@@ -31,6 +31,7 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("scheduler", &["task", "driver", "context", "sync", "util"]),
     Room("context", &["scheduler", "task", "driver", "sync", "util"]),
     // Layer 3: what users hold. No task, no queue, no atomic.
+    Room("gather", &["sync", "util", "time", "root", "spawn"]),
     Room("select", &["macros"]),
     Room("task_local", &["sync"]),
     Room("time", &["context", "driver", "sync"]),
@@ -43,7 +44,7 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("tokio_io", &["async_fd", "context", "io", "net"]),
     Room("local", &["context", "scheduler", "task", "sync", "util"]),
     // Layer 4
-    Room("macros", &["select", "task_local", "util", "context", "root"]),
+    Room("macros", &["gather", "select", "task_local", "util", "context", "root"]),
     // The front door in three parts, which know each other.
     Room("builder", &["runtime", "driver", "scheduler", "task", "sync"]),
     Room("runtime", &["builder", "spawn", "context", "local", "scheduler", "task", "sync"]),
@@ -80,6 +81,8 @@ const UNSAFE_FILES: &[&str] = &[
     "channels/src/waker_slot.rs",
     "runtime/src/context.rs",
     "runtime/src/driver/timerfd.rs",
+    "runtime/src/gather/ready.rs",
+    "runtime/src/gather/set.rs",
     "runtime/src/hyper.rs",
     "runtime/src/local.rs",
     "runtime/src/hyper.rs",
