@@ -34,7 +34,7 @@ use crate::util::wake::guarded;
 /// ```
 ///
 /// # Panics
-/// When a future does: see [the module](crate::gather#panics-of-a-future).
+/// When a future does: see [the module](mod@crate::gather#panics-of-a-future).
 ///
 /// # Cancel safety
 /// **Not cancel safe:** the futures are dropped, and the outputs of those that were done are lost.
@@ -147,7 +147,7 @@ impl<F: Future> Future for Settled<F> {
 /// at the first poll that of the first argument.
 ///
 /// # Panics
-/// When a future does: see [the module](crate::gather#panics-of-a-future).
+/// When a future does: see [the module](mod@crate::gather#panics-of-a-future).
 ///
 /// # Cancel safety
 /// **Not cancel safe:** the futures are dropped, and the outputs of those that were done are lost.

@@ -41,7 +41,7 @@ use crate::time::{Duration, Elapsed, Instant, Timeout, timeout_at};
 /// ```
 ///
 /// # Panics
-/// When a future does: see [the module](crate::gather#panics-of-a-future).
+/// When a future does: see [the module](mod@crate::gather#panics-of-a-future).
 ///
 /// # Cancel safety
 /// **Strict.** An output is taken only by the poll that gives it; to drop the stream drops the futures.
@@ -68,7 +68,7 @@ where
 /// ```
 ///
 /// # Panics
-/// When a future does: see [the module](crate::gather#panics-of-a-future).
+/// When a future does: see [the module](mod@crate::gather#panics-of-a-future).
 ///
 /// # Cancel safety
 /// **Strict.** An output is taken only by the poll that gives it; to drop the stream drops the futures.

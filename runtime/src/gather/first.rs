@@ -32,7 +32,7 @@ use super::set::{Done, Set, debug_by_set};
 ///
 /// # Panics
 /// When there are no futures: it would never be ready. When a future does: see
-/// [the module](crate::gather#panics-of-a-future).
+/// [the module](mod@crate::gather#panics-of-a-future).
 ///
 /// # Cancel safety
 /// **Strict** if the futures are: nothing is kept of one that is done, for the whole is ready then.
@@ -82,7 +82,7 @@ impl<F: Future> Future for Race<F> {
 /// futures there are none to do so: then it has no errors.
 ///
 /// # Panics
-/// When a future does: see [the module](crate::gather#panics-of-a-future).
+/// When a future does: see [the module](mod@crate::gather#panics-of-a-future).
 ///
 /// # Cancel safety
 /// **Not cancel safe:** the futures are dropped, and the errors of those that failed are lost.

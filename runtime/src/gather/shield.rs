@@ -12,15 +12,15 @@ use crate::{JoinError, JoinHandle};
 /// what this returns is awaited, or dropped half way.
 ///
 /// Python's `asyncio.shield`. For what must not stop in the middle, such as to write a record, while the wait for
-/// it may be given up: `wait_for(shield(write()), limit)`. Only the end of the runtime cancels it, after it has
-/// waited for its tasks as long as `Runtime::shutdown` says.
+/// it may be given up: `wait_for(shield(write()), limit)`. Only the end of the runtime cancels it, so whoever ends
+/// that waits for it first.
 ///
 /// # Examples
 /// ```
 /// use filch::time::{Duration, sleep, wait_for};
 ///
 /// # filch::run(async {
-/// let (done, mut told) = filch::channel::oneshot();
+/// let (done, told) = filch::channel::oneshot::channel();
 /// let write = async move {
 ///     sleep(Duration::from_millis(5)).await;
 ///     done.send("written").unwrap();

@@ -84,7 +84,7 @@ impl<T> Mode<T> for Wait::All {
 /// ```
 ///
 /// # Panics
-/// When a future does: see [the module](crate::gather#panics-of-a-future).
+/// When a future does: see [the module](mod@crate::gather#panics-of-a-future).
 ///
 /// # Cancel safety
 /// **Not cancel safe:** the futures are dropped, and the outputs of those that were done are lost. With
