@@ -1,21 +1,21 @@
-//! Layer 3. Many senders, many receivers, a fixed number of places; either end serves tasks and threads.
+//! Layer 3. What both ends of a channel share: the messages, those who wait for them, and the end.
 //!
-//! Owns what both ends share: a ring with the messages, a line of senders that wait for room, one of
-//! receivers that wait for messages, one of those that wait for the end, and the counts of the ends. The
-//! algorithm of the ring is Vyukov's (see `ring`); how one waits is the wait queue's business (see
-//! `wait_queue`). Called by user code only.
+//! Owns a container of messages (`kind.rs` says which), a line of senders that wait for room, one of receivers
+//! that wait for messages, one of those that wait for the end, and the counts of the ends. How one waits is
+//! the wait queue's business (see `wait_queue`). Called by the ends.
 //!
 //! # What a message costs
-//! Nobody waits: two read-modify-writes to send and two to receive (claim a place, write its stamp), and a
-//! load of two waiting words on either side. The lock of a line is touched only when somebody stands in it.
+//! In a bounded channel, while nobody waits: two read-modify-writes to send and two to receive (claim a
+//! place, write its stamp), and a load of two waiting words on either side. The lock of a line is touched
+//! only when somebody stands in it.
 //!
 //! # Why no wake-up is lost
-//! To both lines the ring is a stock of *units*: free places, and messages that are ready. Each is put in by
-//! a `SeqCst` read-modify-write (the stamp of a slot, or a change of `tail` for a reservation given up),
-//! after which `release` loads the waiting word; a waiter stores that word, fences and counts the units
+//! To both lines the container is a stock of *units*: free places, and messages that are ready. Each is put
+//! in by a `SeqCst` read-modify-write (the stamp of a slot, or a change of `tail` for a reservation given
+//! up), after which `release` loads the waiting word; a waiter stores that word, fences and counts the units
 //! again. So one of them sees the other (Dekker; argued in `wait_queue`). A slot that is claimed but not
 //! written yet is no unit: it becomes one when its owner writes the stamp, and its owner then calls
-//! `release`.
+//! `release`. A channel without room between its ends has no units; see `meet.rs`.
 //!
 //! # The end
 //! | state   | a send | a receive           | begins when                                              |
@@ -38,117 +38,73 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::ring::{CAPACITY_MAX, Pop, Push, Ring};
+use super::decision::Party;
+use super::flow::Flow;
+use super::kind::{Kind, Rx, Store, Tx};
+use super::operation::Place;
+use crate::ring::{Pop, Push};
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::shim::task::AtomicUsize;
 use crate::shim::{Arc, thread};
-use crate::wait_queue::{Outcome, WaitQueue, Waiter};
-
-mod recv;
-mod send;
-#[cfg(test)]
-mod tests;
-
-pub use recv::{Receiver, Recv, RecvMany, WeakReceiver};
-pub use send::{
-    Closed, OwnedPermit, Permit, Permits, Reserve, ReserveMany, ReserveOwned, Send, Sender, WeakSender,
-};
-
-/// Creates a channel with room for `capacity` messages.
-///
-/// Each message goes to one receiver. Both ends can be cloned, and used by tasks and threads alike.
-///
-/// # Examples
-/// ```
-/// use filch_channels::channel;
-///
-/// let (tx, rx) = channel::bounded(2);
-/// std::thread::spawn(move || {
-///     for number in 1..=3 {
-///         tx.send_blocking(number).unwrap();
-///     }
-/// });
-/// futures_lite::future::block_on(async {
-///     let mut sum = 0;
-///     while let Ok(number) = rx.recv().await {
-///         sum += number;
-///     }
-///     assert_eq!(sum, 6);
-/// });
-/// ```
-///
-/// # Panics
-/// If `capacity` is 0 or more than 2^28: the places are made in advance.
-#[track_caller]
-pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    assert!(
-        capacity != 0,
-        "a bounded channel needs room for at least one message; if a sender is to wait until its message is \
-         received, use `rendezvous()`"
-    );
-    assert!(
-        capacity <= CAPACITY_MAX,
-        "a bounded channel has room for {CAPACITY_MAX} messages at most; use `unbounded()`"
-    );
-    let shared = Arc::new(Shared {
-        ring: Ring::new(capacity),
-        room: WaitQueue::new(),
-        messages: WaitQueue::new(),
-        end: WaitQueue::new(),
-        senders: AtomicUsize::new(1),
-        receivers: AtomicUsize::new(1),
-    });
-    (Sender::new(shared.clone()), Receiver::new(shared))
-}
+use crate::wait_queue::{Outcome, WaitQueue};
 
 /// What both ends share.
-struct Shared<T> {
-    ring: Ring<T>,
+pub(super) struct Shared<T, K: Kind> {
+    pub(super) store: K::Store<T>,
     /// Senders wait here; the units are free places.
-    room: WaitQueue,
+    pub(super) room: WaitQueue,
     /// Receivers wait here; the units are messages.
-    messages: WaitQueue,
+    pub(super) messages: WaitQueue,
     /// Here one waits for `close`.
-    end: WaitQueue,
-    senders: AtomicUsize,
-    receivers: AtomicUsize,
+    pub(super) end: WaitQueue,
+    pub(super) senders: AtomicUsize,
+    pub(super) receivers: AtomicUsize,
+    /// What it was told to do when it is full, if it was told anything.
+    pub(super) flow: Option<Box<Flow>>,
 }
 
 /// The channel is closed.
-struct IsClosed;
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct IsClosed;
 
-impl<T> Shared<T> {
+impl<T, K: Kind> Shared<T, K> {
+    pub(super) fn new(store: K::Store<T>, flow: Option<Flow>) -> Arc<Shared<T, K>> {
+        Arc::new(Shared {
+            store,
+            room: WaitQueue::new(),
+            messages: WaitQueue::new(),
+            end: WaitQueue::new(),
+            senders: AtomicUsize::new(1),
+            receivers: AtomicUsize::new(1),
+            flow: flow.map(Box::new),
+        })
+    }
+
     /// What `poll_claim` and its kin take, for a sender. Takes the message out of `message` when that is
     /// sent.
     #[inline]
-    fn take_room(&self, message: &mut Option<T>) -> Option<Result<(), IsClosed>> {
-        self.answer(self.ring.push(message))
+    pub(super) fn take_room(
+        &self,
+        tx: &mut Tx<T, K>,
+        message: &mut Option<T>,
+    ) -> Option<Result<(), IsClosed>> {
+        answer(self.store.push(tx, message))
     }
 
     /// The same for a reservation.
-    fn take_rooms(&self, count: usize) -> Option<Result<(), IsClosed>> {
-        let push = self.ring.reserve(count);
+    pub(super) fn take_rooms(&self, tx: &mut Tx<T, K>, count: usize) -> Option<Result<(), IsClosed>> {
+        let push = self.store.reserve(tx, count);
         if push == Push::Busy {
             // The units may be there all the same, and the line asks again at once: let the other one finish.
             thread::yield_now();
         }
-        self.answer(push)
-    }
-
-    #[inline]
-    fn answer(&self, push: Push) -> Option<Result<(), IsClosed>> {
-        match push {
-            Push::Done => Some(Ok(())),
-            Push::Closed => Some(Err(IsClosed)),
-            // Busy: whoever it is will call `release`.
-            Push::Full | Push::Busy => None,
-        }
+        answer(push)
     }
 
     /// What `poll_claim` and its kin take, for a receiver.
     #[inline]
-    fn take_message(&self) -> Option<Result<T, IsClosed>> {
-        match self.ring.pop() {
+    pub(super) fn take_message(&self, rx: &mut Rx<T, K>) -> Option<Result<T, IsClosed>> {
+        match self.store.pop(rx) {
             Pop::Got(message) => Some(Ok(message)),
             Pop::Closed => Some(Err(IsClosed)),
             Pop::Empty | Pop::Busy => None,
@@ -157,30 +113,60 @@ impl<T> Shared<T> {
 
     /// To be called after each message that was put in.
     #[inline]
-    fn sent(&self) {
-        release(&self.messages, || self.ring.ready());
+    pub(super) fn sent(&self) {
+        release(&self.messages, || self.store.ready());
+        if let Some(flow) = &self.flow {
+            flow.moved(|| self.store.look().len);
+        }
     }
 
     /// To be called after each message that was taken out.
     #[inline]
-    fn received(&self) {
-        release(&self.room, || self.ring.free());
+    pub(super) fn received(&self) {
+        release(&self.room, || self.store.free());
+        if let Some(flow) = &self.flow {
+            flow.moved(|| self.store.look().len);
+        }
+    }
+
+    /// To be called after messages were taken out by weaker means, `pop_many`.
+    pub(super) fn received_many(&self) {
+        self.room.release_after_store(|| self.store.free());
+        if let Some(flow) = &self.flow {
+            flow.moved(|| self.store.look().len);
+        }
+    }
+
+    /// Tells a receiver of a meeting, after the fact.
+    #[inline]
+    pub(super) fn tell_receiver(&self, ticket: Option<usize>) {
+        if let Some(ticket) = ticket {
+            self.messages.notify_where(0, |word| word == ticket);
+        }
+    }
+
+    /// Tells a sender of a meeting, after the fact.
+    #[inline]
+    pub(super) fn tell_sender(&self, ticket: Option<usize>) {
+        if let Some(ticket) = ticket {
+            self.room.notify_where(0, |word| word == ticket);
+        }
     }
 
     /// Puts a message where a permit has kept room for it.
-    fn send_reserved(&self, message: T) {
-        let closed = self.ring.push_reserved(message);
+    pub(super) fn send_reserved(&self, tx: &mut Tx<T, K>, message: T) {
+        let closed = self.store.push_reserved(tx, message);
         self.sent();
         // Ordering: Acquire pairs with the count in `drop_receiver`, or is preceded by it through `tail`: see
         // the head of this file.
         if closed && self.receivers.load(Acquire) == 0 {
-            self.ring.drain();
+            self.store.drain(None);
         }
     }
 
     /// Gives up room that permits have kept.
-    fn unreserve(&self, count: usize) {
-        let closed = self.ring.unreserve(count);
+    pub(super) fn unreserve(&self, count: usize) {
+        let closed = self.store.unreserve(count);
         self.received();
         if closed {
             // This may have been the last one that receivers were waiting for.
@@ -188,36 +174,50 @@ impl<T> Shared<T> {
         }
     }
 
-    fn close(&self) -> bool {
-        let first = self.ring.close();
+    pub(super) fn close(&self) -> bool {
+        let first = self.store.close();
         if first {
-            self.received();
-            self.sent();
+            if self.store.meet().is_some() {
+                self.room.notify_all(0);
+                self.messages.notify_all(0);
+            } else {
+                self.received();
+                self.sent();
+            }
             self.end.notify_all(0);
+            if let Some(flow) = &self.flow {
+                flow.close();
+            }
         }
         first
     }
 
-    fn drop_sender(&self) {
+    pub(super) fn drop_sender(&self) {
         // Ordering: AcqRel: what the other senders did comes before the end that the last one brings.
         if self.senders.fetch_sub(1, AcqRel) == 1 {
             self.close();
         }
     }
 
-    fn drop_receiver(&self) {
+    pub(super) fn drop_receiver(&self, rx: &mut Rx<T, K>) {
         // Ordering: AcqRel as in `drop_sender`; and `send_reserved` sees this if it sees the `close` below.
         if self.receivers.fetch_sub(1, AcqRel) == 1 {
             self.close();
-            self.ring.drain();
+            self.store.drain(Some(rx));
         }
     }
 
-    fn stats(&self) -> Stats {
-        let look = self.ring.look();
+    /// The number of messages that could be sent now.
+    pub(super) fn room_left(&self) -> usize {
+        let look = self.store.look();
+        self.store.capacity().saturating_sub(look.len + look.reserved)
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let look = self.store.look();
         Stats {
             len: look.len,
-            capacity: self.ring.capacity(),
+            capacity: self.store.capacity(),
             reserved: look.reserved,
             // Ordering: Relaxed: reports.
             senders: self.senders.load(Relaxed),
@@ -226,6 +226,7 @@ impl<T> Shared<T> {
             waiting_recv: self.messages.waiters(),
             sent: look.pushed,
             received: look.popped,
+            dropped: self.flow.as_ref().map_or(0, |flow| flow.dropped()),
             state: match (look.closed, look.len + look.reserved) {
                 (false, _) => State::Open,
                 (true, 0) => State::Closed,
@@ -235,8 +236,18 @@ impl<T> Shared<T> {
     }
 
     /// What a report says a task waits for.
-    fn address(&self) -> *const () {
+    pub(super) fn address(&self) -> *const () {
         (&raw const *self).cast()
+    }
+}
+
+#[inline]
+fn answer(push: Push) -> Option<Result<(), IsClosed>> {
+    match push {
+        Push::Done => Some(Ok(())),
+        Push::Closed => Some(Err(IsClosed)),
+        // Busy: whoever it is will call `release`.
+        Push::Full | Push::Busy => None,
     }
 }
 
@@ -253,7 +264,7 @@ fn release(line: &WaitQueue, units: impl Fn() -> usize) {
 }
 
 /// Adds one to a count of ends that was not 0; false: it was.
-fn revive(count: &AtomicUsize) -> bool {
+pub(super) fn revive(count: &AtomicUsize) -> bool {
     // Ordering: Acquire pairs with the AcqRel of the count's end: nothing needs to be seen but the count
     // itself.
     let mut now = count.load(Acquire);
@@ -266,35 +277,31 @@ fn revive(count: &AtomicUsize) -> bool {
     false
 }
 
-/// Takes units of a line, or waits for them; what all the futures do. The budget has been seen to.
+/// Takes units of a line, or waits for them; what all the operations on a container do. The budget has been
+/// seen to.
 ///
-/// The waiter is made when there is something to wait for: it is large, and a future is moved when it is made.
-#[inline]
-fn poll_units<R>(
+/// One of a group takes nothing once the group has done something else.
+pub(super) fn poll_units<R>(
     line: &WaitQueue,
-    mut waiter: Pin<&mut Option<Waiter>>,
+    place: Pin<&mut Place>,
     need: usize,
-    units: impl Fn() -> usize,
-    mut take: impl FnMut() -> Option<R>,
+    units: &dyn Fn() -> usize,
+    take: &mut dyn FnMut() -> Option<R>,
+    party: Option<Party<'_>>,
     cx: &mut Context<'_>,
 ) -> Poll<R> {
-    if waiter.is_none() {
-        if line.may_barge() {
-            if let Some(answer) = take() {
-                return Poll::Ready(answer);
-            }
-        }
-        waiter.set(Some(Waiter::new()));
-    }
-    let Some(waiter) = waiter.as_pin_mut() else { unreachable!("set above") };
-    waiter.poll_claim(line, need, units, take, cx).map(taken)
+    let take = || match party {
+        None => take(),
+        Some(party) => party.decision.claim(party.number, &mut *take),
+    };
+    place.waiter().poll_claim(line, need, units, take, cx).map(taken)
 }
 
 /// The answer of a line that closes by its units and tells nobody anything.
 fn taken<R>(outcome: Outcome<R>) -> R {
     match outcome {
         Outcome::Taken(answer) => answer,
-        Outcome::Told(_) => unreachable!("nobody tells a waiter of a bounded channel anything"),
+        Outcome::Told(_) => unreachable!("a line of units tells nobody anything"),
     }
 }
 
@@ -316,7 +323,7 @@ pub enum State {
 pub struct Stats {
     /// Messages in the channel.
     pub len: usize,
-    /// The room it was made with.
+    /// The room it was made with: 0 for a rendezvous channel, `usize::MAX` for an unbounded one.
     pub capacity: usize,
     /// Places that permits keep.
     pub reserved: usize,
@@ -333,11 +340,13 @@ pub struct Stats {
     pub sent: u64,
     /// Messages that came out since the beginning, displaced ones too. Wraps likewise.
     pub received: u64,
+    /// Messages that a channel with an [`Overflow`](super::Overflow) policy has dropped since the beginning.
+    pub dropped: u64,
     /// How far it is on its way to its end.
     pub state: State,
 }
 
-impl<T> fmt::Debug for Shared<T> {
+impl<T, K: Kind> fmt::Debug for Shared<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Stats { len, capacity, state, .. } = self.stats();
         f.debug_struct("Channel")

@@ -1,0 +1,617 @@
+//! Layer 3. The receiving end of a channel. Called by user code only.
+#![forbid(unsafe_code)]
+
+use std::borrow::BorrowMut;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use super::decision::Party;
+use super::iter::{Drain, Iter, TryIter};
+use super::kind::{Kind, Mpmc, Mpsc, Rx, Spsc, Store};
+use super::meet::{Meet, Step};
+use super::operation::{self, Operation, Place, Work, debug_by_name};
+use super::shared::{IsClosed, Shared, State, Stats, poll_units, revive};
+use crate::block::deadline_after;
+use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::channel::future::{Recv, RecvMany};
+use crate::probe::{self, Wait};
+use crate::ring::Pop;
+use crate::shim::Ordering::Relaxed;
+use crate::shim::{Arc, thread};
+use crate::wait_queue::Outcome;
+
+/// The receiving end of a channel.
+///
+/// Clones receive from the same channel, each message going to one of them; when the last one goes, the
+/// channel closes and what is in it is dropped. The receiver of [`mpsc`](crate::channel::mpsc) and
+/// [`spsc`](crate::channel::spsc) is the only one of its channel, cannot be cloned, and wants `&mut self`.
+///
+/// It is a [`Stream`](futures_core::Stream) too. A stream that has been polled keeps its place in line until
+/// it is polled again or dropped: do not leave one lying about while other receivers of the channel wait.
+pub struct Receiver<T, K: Kind = Mpmc> {
+    pub(super) shared: Arc<Shared<T, K>>,
+    pub(super) rx: Rx<T, K>,
+    /// The place in line of the stream. Made when it first has to wait.
+    pub(super) stream: Option<Pin<Box<Place>>>,
+}
+
+impl<T, K: Kind> Receiver<T, K> {
+    pub(super) fn new(shared: Arc<Shared<T, K>>, rx: Rx<T, K>) -> Receiver<T, K> {
+        Receiver { shared, rx, stream: None }
+    }
+
+    /// The next message for a hand-written future: `None` once the channel is closed and empty. It waits as
+    /// the stream does, whose remark on the place in line holds here too.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        ready!(probe::poll_budget(cx));
+        let mut work = Receive::new(&self.shared, &mut self.rx);
+        if self.stream.is_none() {
+            if let Some(answer) = work.attempt() {
+                probe::spend();
+                return Poll::Ready(answer.ok());
+            }
+        }
+        let place = self.stream.get_or_insert_with(|| Box::pin(Place::new()));
+        match work.poll(place.as_mut(), None, cx) {
+            Poll::Ready(answer) => {
+                probe::spend();
+                Poll::Ready(answer.ok())
+            }
+            Poll::Pending => {
+                probe::waiting(Wait::Recv, self.shared.address(), None);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Closes the channel: no message goes in any more, what is there can still be received. False: it was
+    /// closed.
+    pub fn close(&self) -> bool {
+        self.shared.close()
+    }
+
+    /// Whether the channel was closed, or its senders are gone. There may be messages in it.
+    pub fn is_closed(&self) -> bool {
+        self.shared.store.is_closed()
+    }
+
+    /// The number of messages that could be sent now: neither taken by a message nor kept by a permit.
+    pub fn capacity(&self) -> usize {
+        self.shared.room_left()
+    }
+
+    /// The room that the channel was made with; `usize::MAX` when it is unbounded.
+    pub fn max_capacity(&self) -> usize {
+        self.shared.store.capacity()
+    }
+
+    /// The number of messages in the channel.
+    pub fn len(&self) -> usize {
+        self.shared.store.look().len
+    }
+
+    /// Whether there is no message in the channel.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is no room: for a message, or but for what permits keep.
+    pub fn is_full(&self) -> bool {
+        self.capacity() == 0
+    }
+
+    /// The number of senders.
+    pub fn sender_count(&self) -> usize {
+        self.stats().senders
+    }
+
+    /// The number of receivers.
+    pub fn receiver_count(&self) -> usize {
+        self.stats().receivers
+    }
+
+    /// What the channel looks like.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+}
+
+/// Writes the methods that receive, for receivers that are shared (`&self`) or not (`&mut self`).
+macro_rules! receiving {
+    ($kind:ty, [$($mutable:tt)?], $rx:ty) => {
+        impl<T> Receiver<T, $kind> {
+            /// Waits for the next message.
+            ///
+            /// Messages come in the order in which they were sent. Receivers who wait are served first come,
+            /// first served; one who does not have to wait may go before them, a limited number of times.
+            ///
+            /// # Examples
+            /// ```
+            /// # futures_lite::future::block_on(async {
+            /// let (tx, rx) = filch_channels::channel::bounded(1);
+            /// tx.send(1).await.unwrap();
+            /// drop(tx);
+            /// assert_eq!(rx.recv().await, Ok(1));
+            /// assert!(rx.recv().await.is_err());
+            /// # });
+            /// ```
+            ///
+            /// # Errors
+            /// [`RecvError`] once the channel is closed *and* empty, and no permit is left.
+            ///
+            /// # Cancel safety
+            /// **Strict.** A message is taken only by the poll that returns it; the place in line is not, but
+            /// any receiver's will do for a message. In a rendezvous channel a sender may have handed its
+            /// message to a receive that waits; should that be dropped before it looks, the message goes to
+            /// the next one.
+            #[inline]
+            #[track_caller]
+            pub fn recv(&$($mutable)? self) -> Recv<'_, T, $kind, $rx> {
+                Operation::new(self.receive())
+            }
+
+            /// Waits for a message, then takes all that are there, up to `limit`, appends them to `buffer` and
+            /// says how many. 0 says that the channel is closed and empty, or that `limit` is 0.
+            ///
+            /// # Examples
+            /// ```
+            /// # futures_lite::future::block_on(async {
+            /// let (tx, rx) = filch_channels::channel::bounded(4);
+            /// for number in 1..=3 {
+            ///     tx.send(number).await.unwrap();
+            /// }
+            /// let mut batch = Vec::new();
+            /// assert_eq!(rx.recv_many(&mut batch, 10).await, 3);
+            /// assert_eq!(batch, [1, 2, 3]);
+            /// # });
+            /// ```
+            ///
+            /// # Cancel safety
+            /// **Strict.** Messages are taken only by the poll that returns.
+            #[track_caller]
+            #[allow(mismatched_lifetime_syntaxes, reason = "there is none in the type that is `()`")]
+            pub fn recv_many<'a>(
+                &'a $($mutable)? self,
+                buffer: &'a mut Vec<T>,
+                limit: usize,
+            ) -> RecvMany<'a, T, $kind, $rx> {
+                Operation::new(Gather { receive: self.receive(), buffer, limit })
+            }
+
+            /// Takes a message if there is one at once.
+            ///
+            /// From a rendezvous channel it takes one of a sender that waits.
+            ///
+            /// # Errors
+            /// [`TryRecvError::Empty`] when there is none, or others have waited so long that it is their
+            /// turn; [`TryRecvError::Closed`] once the channel is closed and empty, and no permit is left.
+            pub fn try_recv(&$($mutable)? self) -> Result<T, TryRecvError> {
+                self.receive().try_now()
+            }
+
+            /// Waits on this thread for the next message.
+            ///
+            /// # Errors
+            /// [`RecvError`] as for [`recv`](Receiver::recv).
+            pub fn recv_blocking(&$($mutable)? self) -> Result<T, RecvError> {
+                Operation::block(self.receive())
+            }
+
+            /// [`recv_blocking`](Receiver::recv_blocking) under tokio's name.
+            ///
+            /// # Errors
+            /// As there.
+            pub fn blocking_recv(&$($mutable)? self) -> Result<T, RecvError> {
+                self.recv_blocking()
+            }
+
+            /// Waits on this thread for the next message, for at most `timeout`.
+            ///
+            /// # Errors
+            /// [`RecvTimeoutError::Timeout`] when none came in time, [`RecvTimeoutError::Closed`] as for
+            /// [`recv`](Receiver::recv).
+            pub fn recv_timeout(&$($mutable)? self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+                self.receive().until(deadline_after(timeout))
+            }
+
+            /// Waits on this thread for the next message, until `deadline`.
+            ///
+            /// # Errors
+            /// As for [`recv_timeout`](Receiver::recv_timeout).
+            pub fn recv_deadline(&$($mutable)? self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+                self.receive().until(Some(deadline))
+            }
+
+            /// [`recv_many`](Receiver::recv_many) on this thread, which waits.
+            pub fn recv_many_blocking(&$($mutable)? self, buffer: &mut Vec<T>, limit: usize) -> usize {
+                Operation::block(Gather { receive: self.receive(), buffer, limit })
+            }
+
+            /// [`recv_many_blocking`](Receiver::recv_many_blocking) under tokio's name.
+            pub fn blocking_recv_many(&$($mutable)? self, buffer: &mut Vec<T>, limit: usize) -> usize {
+                self.recv_many_blocking(buffer, limit)
+            }
+
+            /// The messages to come, for a thread, which waits for each; it ends when the channel is closed
+            /// and empty.
+            ///
+            /// # Examples
+            /// ```
+            /// let (tx, rx) = filch_channels::channel::unbounded();
+            /// std::thread::spawn(move || (1..=3).for_each(|number| tx.try_send(number).unwrap()));
+            /// assert_eq!(rx.iter().sum::<i32>(), 6);
+            /// ```
+            pub fn iter(&$($mutable)? self) -> Iter<'_, T, $kind, $rx> {
+                Iter(self.receive())
+            }
+
+            /// The messages that are there, also those that come while one looks; it never waits.
+            pub fn try_iter(&$($mutable)? self) -> TryIter<'_, T, $kind, $rx> {
+                TryIter(self.receive())
+            }
+
+            /// As many messages as there are now. It takes them one by one, as it is asked to, and never
+            /// waits; those it was not asked for stay.
+            pub fn drain(&$($mutable)? self) -> Drain<'_, T, $kind, $rx> {
+                let now = self.len();
+                self.try_iter().take(now)
+            }
+        }
+    };
+}
+
+receiving!(Mpmc, [], ());
+receiving!(Mpsc, [mut], &mut Rx<T, Mpsc>);
+receiving!(Spsc, [mut], &mut Rx<T, Spsc>);
+
+impl<T> Receiver<T, Mpmc> {
+    #[inline]
+    fn receive(&self) -> Receive<'_, T, Mpmc, ()> {
+        Receive::new(&self.shared, ())
+    }
+
+    /// Whether `other` receives from the same channel.
+    pub fn same_channel(&self, other: &Receiver<T>) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// A receiver that does not keep the channel open.
+    pub fn downgrade(&self) -> WeakReceiver<T> {
+        WeakReceiver { shared: self.shared.clone() }
+    }
+}
+
+impl<T> Receiver<T, Mpsc> {
+    #[inline]
+    fn receive(&mut self) -> Receive<'_, T, Mpsc, &mut Rx<T, Mpsc>> {
+        Receive::new(&self.shared, &mut self.rx)
+    }
+}
+
+impl<T> Receiver<T, Spsc> {
+    #[inline]
+    fn receive(&mut self) -> Receive<'_, T, Spsc, &mut Rx<T, Spsc>> {
+        Receive::new(&self.shared, &mut self.rx)
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Receiver<T> {
+        // Ordering: Relaxed: the count is not 0, and stays so, as `self` is one.
+        self.shared.receivers.fetch_add(1, Relaxed);
+        Receiver::new(self.shared.clone(), ())
+    }
+}
+
+impl<T, K: Kind> Drop for Receiver<T, K> {
+    fn drop(&mut self) {
+        // First, so that an invitation, or a message, goes to those who stay.
+        if let Some(mut place) = self.stream.take() {
+            operation::cancel(&mut Receive::new(&self.shared, &mut self.rx), place.as_mut());
+        }
+        self.shared.drop_receiver(&mut self.rx);
+    }
+}
+
+impl<T, K: Kind> fmt::Debug for Receiver<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Receiver").field(&self.shared).finish()
+    }
+}
+
+/// A receiver that does not keep the channel open. It keeps its memory.
+pub struct WeakReceiver<T> {
+    shared: Arc<Shared<T, Mpmc>>,
+}
+
+impl<T> WeakReceiver<T> {
+    /// A receiver, unless the last one is gone.
+    pub fn upgrade(&self) -> Option<Receiver<T>> {
+        revive(&self.shared.receivers).then(|| Receiver::new(self.shared.clone(), ()))
+    }
+}
+
+impl<T> Clone for WeakReceiver<T> {
+    fn clone(&self) -> WeakReceiver<T> {
+        WeakReceiver { shared: self.shared.clone() }
+    }
+}
+
+impl<T> fmt::Debug for WeakReceiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WeakReceiver").field(&self.shared).finish()
+    }
+}
+
+/// The work of [`Receiver::recv`].
+pub struct Receive<'a, T, K: Kind, R> {
+    pub(super) shared: &'a Shared<T, K>,
+    pub(super) rx: R,
+}
+
+impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
+    #[inline]
+    pub(super) fn new(shared: &'a Shared<T, K>, rx: R) -> Receive<'a, T, K, R> {
+        Receive { shared, rx }
+    }
+
+    /// For as long as `self` is borrowed.
+    pub(super) fn again(&mut self) -> Receive<'_, T, K, &mut Rx<T, K>> {
+        Receive::new(self.shared, self.rx.borrow_mut())
+    }
+
+    pub(super) fn try_now(&mut self) -> Result<T, TryRecvError> {
+        let shared = self.shared;
+        if let Some(meet) = shared.store.meet() {
+            return match self.meet(meet, None, false) {
+                Step::Met(message, _) => Ok(message),
+                Step::Closed => Err(TryRecvError::Closed),
+                Step::Waits(..) | Step::Nobody => Err(TryRecvError::Empty),
+            };
+        }
+        loop {
+            let mut answer = None;
+            let taken = shared.messages.try_claim(|| match shared.store.pop(self.rx.borrow_mut()) {
+                Pop::Got(message) => Some(message),
+                other => {
+                    answer = Some(other);
+                    None
+                }
+            });
+            return match (taken, answer) {
+                (Some(message), _) => {
+                    shared.received();
+                    Ok(message)
+                }
+                // A sender is between two steps. We wait for it, so that `Empty` means that it is empty.
+                (None, Some(Pop::Busy)) => {
+                    thread::yield_now();
+                    continue;
+                }
+                (None, Some(Pop::Closed)) => Err(TryRecvError::Closed),
+                // Not our turn.
+                (None, None) if shared.stats().state == State::Closed => Err(TryRecvError::Closed),
+                (None, _) => Err(TryRecvError::Empty),
+            };
+        }
+    }
+
+    fn until(self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        match Operation::block_until(self, deadline, |_| ()) {
+            Ok(answer) => answer.map_err(RecvTimeoutError::from),
+            Err(()) => Err(RecvTimeoutError::Timeout),
+        }
+    }
+
+    /// The answer to a receiver of a container.
+    #[inline]
+    fn finish(&self, answer: Result<T, IsClosed>) -> Result<T, RecvError> {
+        let message = answer.map_err(|IsClosed| RecvError)?;
+        self.shared.received();
+        Ok(message)
+    }
+
+    /// Comes to a place of meeting.
+    fn meet(&self, meet: &Meet<T>, party: Option<Party<'_>>, stays: bool) -> Step<T> {
+        let step = meet.ask(party, stays);
+        if let Step::Met(_, sender) = &step {
+            self.shared.tell_sender(*sender);
+        }
+        step
+    }
+
+    /// What a poll does that does not find a message at once.
+    #[inline(never)]
+    fn wait(
+        &mut self,
+        place: Pin<&mut Place>,
+        party: Option<Party<'_>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, RecvError>> {
+        let shared = self.shared;
+        if let Some(meet) = shared.store.meet() {
+            return self.poll_meet(meet, place, party, cx);
+        }
+        let rx = self.rx.borrow_mut();
+        let (units, mut take) = (|| shared.store.ready(), || shared.take_message(rx));
+        let answer = ready!(poll_units(&shared.messages, place, 1, &units, &mut take, party, cx));
+        Poll::Ready(self.finish(answer))
+    }
+
+    fn poll_meet(
+        &mut self,
+        meet: &Meet<T>,
+        mut place: Pin<&mut Place>,
+        party: Option<Party<'_>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, RecvError>> {
+        if place.ticket == 0 {
+            match self.meet(meet, party, true) {
+                Step::Met(message, _) => return Poll::Ready(Ok(message)),
+                Step::Closed => return Poll::Ready(Err(RecvError)),
+                Step::Nobody => return Poll::Pending,
+                Step::Waits(ticket, seen) => place.as_mut().stand(ticket, seen),
+            }
+        }
+        let place = place.project();
+        let Some(mut waiter) = place.waiter.as_pin_mut() else { unreachable!("made with the ticket") };
+        loop {
+            let (ticket, seen) = (*place.ticket, &mut *place.seen);
+            let ready = || meet.wanted(ticket, seen);
+            let told = ready!(waiter.as_mut().poll_told(&self.shared.messages, ticket, ready, cx));
+            // Told is who has been met, and everybody at the end; the look below says which.
+            let answer = match told {
+                Outcome::Taken(answer) => Some(answer),
+                Outcome::Told(_) => meet.wanted(ticket, place.seen),
+            };
+            if let Some(answer) = answer {
+                *place.ticket = 0;
+                return Poll::Ready(answer.map_err(|IsClosed| RecvError));
+            }
+        }
+    }
+}
+
+impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Receive<'_, T, K, R> {
+    type Output = Result<T, RecvError>;
+
+    const WAIT: Wait = Wait::Recv;
+
+    fn address(&self) -> *const () {
+        self.shared.address()
+    }
+
+    #[inline]
+    fn attempt(&mut self) -> Option<Result<T, RecvError>> {
+        let shared = self.shared;
+        if let Some(meet) = shared.store.meet() {
+            return match self.meet(meet, None, false) {
+                Step::Met(message, _) => Some(Ok(message)),
+                Step::Closed => Some(Err(RecvError)),
+                Step::Waits(..) | Step::Nobody => None,
+            };
+        }
+        let answer = shared.messages.try_claim(|| shared.take_message(self.rx.borrow_mut()))?;
+        Some(self.finish(answer))
+    }
+
+    #[inline]
+    fn poll(
+        &mut self,
+        place: Pin<&mut Place>,
+        party: Option<Party<'_>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, RecvError>> {
+        let shared = self.shared;
+        if place.waiter.is_none() && party.is_none() {
+            if shared.messages.may_barge() {
+                if let Some(answer) = shared.take_message(self.rx.borrow_mut()) {
+                    return Poll::Ready(self.finish(answer));
+                }
+            }
+        }
+        self.wait(place, party, cx)
+    }
+
+    fn leave(&mut self, place: Pin<&mut Place>) -> Option<Result<T, RecvError>> {
+        let mut place = place.project();
+        place.waiter.set(None);
+        match (std::mem::take(place.ticket), self.shared.store.meet()) {
+            (0, _) | (_, None) => None,
+            (ticket, Some(meet)) => meet.withdraw_want(ticket).map(Ok),
+        }
+    }
+
+    fn hand_on(&mut self, output: Result<T, RecvError>) {
+        if let (Ok(message), Some(meet)) = (output, self.shared.store.meet()) {
+            self.shared.tell_receiver(meet.hand_on(message));
+        }
+    }
+}
+
+/// The work of [`Receiver::recv_many`].
+pub struct Gather<'a, T, K: Kind, R> {
+    pub(super) receive: Receive<'a, T, K, R>,
+    buffer: &'a mut Vec<T>,
+    limit: usize,
+}
+
+impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Gather<'_, T, K, R> {
+    /// From a place of meeting, once there is a first message, or none for good.
+    fn collect(&mut self, first: Result<T, RecvError>) -> usize {
+        let before = self.buffer.len();
+        self.buffer.extend(first);
+        while (1..self.limit).contains(&(self.buffer.len() - before)) {
+            match self.receive.try_now() {
+                Ok(message) => self.buffer.push(message),
+                Err(_) => break,
+            }
+        }
+        self.buffer.len() - before
+    }
+
+    fn take(&mut self) -> impl FnMut() -> Option<usize> {
+        let Gather { receive: Receive { shared, rx }, buffer, limit } = self;
+        || match shared.store.pop_many(rx.borrow_mut(), *limit, buffer) {
+            Pop::Got(count) => Some(count),
+            Pop::Closed => Some(0),
+            Pop::Empty | Pop::Busy => None,
+        }
+    }
+}
+
+impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Gather<'_, T, K, R> {
+    type Output = usize;
+
+    const WAIT: Wait = Wait::Recv;
+
+    fn address(&self) -> *const () {
+        self.receive.address()
+    }
+
+    fn attempt(&mut self) -> Option<usize> {
+        if self.limit == 0 {
+            return Some(0);
+        }
+        let shared = self.receive.shared;
+        if shared.store.meet().is_some() {
+            let first = self.receive.attempt()?;
+            return Some(self.collect(first));
+        }
+        let count = shared.messages.try_claim(self.take())?;
+        shared.received_many();
+        Some(count)
+    }
+
+    fn poll(
+        &mut self,
+        place: Pin<&mut Place>,
+        party: Option<Party<'_>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<usize> {
+        if self.limit == 0 {
+            return Poll::Ready(0);
+        }
+        let shared = self.receive.shared;
+        if shared.store.meet().is_some() {
+            let first = ready!(self.receive.poll(place, party, cx));
+            return Poll::Ready(self.collect(first));
+        }
+        let units = || shared.store.ready();
+        let count = ready!(poll_units(&shared.messages, place, 1, &units, &mut self.take(), party, cx));
+        shared.received_many();
+        Poll::Ready(count)
+    }
+
+    fn leave(&mut self, place: Pin<&mut Place>) -> Option<usize> {
+        let first = self.receive.leave(place)?;
+        Some(self.collect(first))
+    }
+
+    /// What is in the buffer by now stays there: the caller has it.
+    fn hand_on(&mut self, _: usize) {}
+}
+
+debug_by_name!(Receive<'a, T, K, R>, Gather<'a, T, K, R>);

@@ -1,0 +1,797 @@
+//! Layer 3. The sending end of a channel. Called by user code only.
+#![forbid(unsafe_code)]
+
+use std::borrow::BorrowMut;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use super::decision::Party;
+use super::flow::Overflow;
+use super::kind::{Kind, Mpmc, Mpsc, Spsc, Store, Tx};
+use super::meet::{Meet, Step};
+use super::operation::{Operation, Place, Work, debug_by_name};
+use super::permit::{KeepOwned, KeepRoom, KeepRooms, OwnedPermit, Permit, Permits, try_rooms};
+use super::shared::{IsClosed, Shared, Stats, poll_units, revive};
+use crate::block::deadline_after;
+use crate::channel::error::{SendError, SendTimeoutError, TrySendError};
+use crate::channel::future::{Closed, Reserve, ReserveMany, ReserveOwned, Resumed, Send};
+use crate::probe::Wait;
+use crate::ring::{Force, Push};
+use crate::shim::Ordering::Relaxed;
+use crate::shim::{Arc, thread};
+use crate::wait_queue::{Outcome, WaitQueue};
+
+/// The sending end of a channel.
+///
+/// Clones send to the same channel; when the last one goes, the channel closes. The sender of
+/// [`spsc`](crate::channel::spsc) is the only one of its channel, cannot be cloned, and wants `&mut self`.
+pub struct Sender<T, K: Kind = Mpmc> {
+    pub(super) shared: Arc<Shared<T, K>>,
+    pub(super) tx: Tx<T, K>,
+}
+
+impl<T, K: Kind> Sender<T, K> {
+    pub(super) fn new(shared: Arc<Shared<T, K>>, tx: Tx<T, K>) -> Sender<T, K> {
+        Sender { shared, tx }
+    }
+
+    /// [`reserve`](Sender::reserve), with a permit that owns the sender.
+    ///
+    /// # Errors
+    /// [`SendError`] once the channel is closed.
+    ///
+    /// # Cancel safety
+    /// **Loses its place in line.** The sender is dropped with the future; keep a clone.
+    #[track_caller]
+    pub fn reserve_owned(self) -> ReserveOwned<T, K> {
+        Operation::new(KeepOwned::new(self))
+    }
+
+    /// [`try_reserve`](Sender::try_reserve), with a permit that owns the sender.
+    ///
+    /// # Errors
+    /// As there, with the sender.
+    pub fn try_reserve_owned(mut self) -> Result<OwnedPermit<T, K>, TrySendError<Sender<T, K>>> {
+        match try_rooms(&self.shared, &mut self.tx, 1) {
+            Ok(()) => Ok(OwnedPermit::new(self)),
+            Err(TrySendError::Full(())) => Err(TrySendError::Full(self)),
+            Err(TrySendError::Closed(())) => Err(TrySendError::Closed(self)),
+        }
+    }
+
+    /// Closes the channel: no message goes in any more, what is there can still be received. False: it was
+    /// closed.
+    pub fn close(&self) -> bool {
+        self.shared.close()
+    }
+
+    /// Whether the channel was closed, or its receivers are gone.
+    pub fn is_closed(&self) -> bool {
+        self.shared.store.is_closed()
+    }
+
+    /// Waits until the channel is closed or its receivers are gone.
+    ///
+    /// # Cancel safety
+    /// **Strict.**
+    #[track_caller]
+    pub fn closed(&self) -> Closed<'_, T, K> {
+        Operation::new(AwaitEnd { shared: &self.shared })
+    }
+
+    /// [`closed`](Sender::closed) on this thread, which waits.
+    pub fn closed_blocking(&self) {
+        Operation::block(AwaitEnd { shared: &self.shared });
+    }
+
+    /// Whether senders are asked to pause: as many messages as the upper
+    /// [watermark](super::Builder::watermarks) were in the channel, and not as few as the lower one since. Never in a channel
+    /// without such marks.
+    pub fn is_paused(&self) -> bool {
+        self.shared.flow.as_ref().is_some_and(|flow| flow.is_paused())
+    }
+
+    /// Waits until senders are not asked to [pause](Sender::is_paused), or the channel is closed.
+    ///
+    /// # Cancel safety
+    /// **Strict.**
+    #[track_caller]
+    pub fn resumed(&self) -> Resumed<'_, T, K> {
+        Operation::new(AwaitFlow { shared: &self.shared })
+    }
+
+    /// [`resumed`](Sender::resumed) on this thread, which waits.
+    pub fn resumed_blocking(&self) {
+        Operation::block(AwaitFlow { shared: &self.shared });
+    }
+
+    /// The number of messages that could be sent now: neither taken by a message nor kept by a permit.
+    pub fn capacity(&self) -> usize {
+        self.shared.room_left()
+    }
+
+    /// The room that the channel was made with; `usize::MAX` when it is unbounded.
+    pub fn max_capacity(&self) -> usize {
+        self.shared.store.capacity()
+    }
+
+    /// The number of messages in the channel.
+    pub fn len(&self) -> usize {
+        self.shared.store.look().len
+    }
+
+    /// Whether there is no message in the channel.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is no room: for a message, or but for what permits keep.
+    pub fn is_full(&self) -> bool {
+        self.capacity() == 0
+    }
+
+    /// The number of senders.
+    pub fn sender_count(&self) -> usize {
+        self.stats().senders
+    }
+
+    /// The number of receivers.
+    pub fn receiver_count(&self) -> usize {
+        self.stats().receivers
+    }
+
+    /// What the channel looks like.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+}
+
+/// Writes the methods that send, for senders that are shared (`&self`) or not (`&mut self`).
+macro_rules! sending {
+    ($kind:ty, [$($mutable:tt)?], $tx:ty) => {
+        impl<T> Sender<T, $kind> {
+            /// Sends a message, waiting for room if need be.
+            ///
+            /// Senders who wait are served first come, first served; one who does not have to wait may go
+            /// before them, a limited number of times. In an unbounded channel there is always room. In a
+            /// rendezvous channel it waits for a receiver, and is done as soon as the message is in the hands
+            /// of one.
+            ///
+            /// # Examples
+            /// ```
+            /// # futures_lite::future::block_on(async {
+            /// let (tx, rx) = filch_channels::channel::bounded(1);
+            /// tx.send("hello").await.unwrap();
+            /// assert_eq!(rx.recv().await, Ok("hello"));
+            /// drop(rx);
+            /// assert_eq!(tx.send("too late").await.unwrap_err().into_inner(), "too late");
+            /// # });
+            /// ```
+            ///
+            /// # Errors
+            /// [`SendError`] with the message, once the channel is closed.
+            ///
+            /// # Cancel safety
+            /// **Loses its place in line.** The message is dropped with the future, unless
+            /// [`into_inner`](Operation::into_inner) takes it back; to have it not leave your hands before
+            /// there is room, [`reserve`](Sender::reserve) first.
+            #[inline]
+            #[track_caller]
+            pub fn send(&$($mutable)? self, message: T) -> Send<'_, T, $kind, $tx> {
+                Operation::new(self.deliver(message))
+            }
+
+            /// Sends a message if there is room at once; in a rendezvous channel, if a receiver waits.
+            ///
+            /// # Errors
+            /// [`TrySendError::Full`] when there is none, or others have waited so long that it is their turn;
+            /// [`TrySendError::Closed`] once the channel is closed. Either has the message.
+            pub fn try_send(&$($mutable)? self, message: T) -> Result<(), TrySendError<T>> {
+                self.deliver(message).try_now()
+            }
+
+            /// Sends a message, waiting on this thread for room if need be.
+            ///
+            /// # Errors
+            /// [`SendError`] with the message, once the channel is closed.
+            pub fn send_blocking(&$($mutable)? self, message: T) -> Result<(), SendError<T>> {
+                Operation::block(self.deliver(message))
+            }
+
+            /// [`send_blocking`](Sender::send_blocking) under tokio's name.
+            ///
+            /// # Errors
+            /// As there.
+            pub fn blocking_send(&$($mutable)? self, message: T) -> Result<(), SendError<T>> {
+                self.send_blocking(message)
+            }
+
+            /// Sends a message, waiting on this thread for room for at most `timeout`.
+            ///
+            /// # Errors
+            /// [`SendTimeoutError::Timeout`] when there was no room in time, [`SendTimeoutError::Closed`] once
+            /// the channel is closed. Either has the message.
+            pub fn send_timeout(
+                &$($mutable)? self,
+                message: T,
+                timeout: Duration,
+            ) -> Result<(), SendTimeoutError<T>> {
+                self.deliver(message).until(deadline_after(timeout))
+            }
+
+            /// Sends a message, waiting on this thread for room until `deadline`.
+            ///
+            /// # Errors
+            /// As for [`send_timeout`](Sender::send_timeout).
+            pub fn send_deadline(
+                &$($mutable)? self,
+                message: T,
+                deadline: Instant,
+            ) -> Result<(), SendTimeoutError<T>> {
+                self.deliver(message).until(Some(deadline))
+            }
+
+            /// Waits for room and keeps it: the [`Permit`] then sends a message without waiting or failing.
+            ///
+            /// # Examples
+            /// ```
+            /// # futures_lite::future::block_on(async {
+            /// let (tx, rx) = filch_channels::channel::bounded(1);
+            /// let permit = tx.reserve().await.unwrap();
+            /// assert!(tx.try_send(1).is_err());
+            /// permit.send(2);
+            /// assert_eq!(rx.recv().await, Ok(2));
+            /// # });
+            /// ```
+            ///
+            /// # Errors
+            /// [`SendError`] once the channel is closed, and at once in a rendezvous channel, where there is
+            /// no room to be kept.
+            ///
+            /// # Cancel safety
+            /// **Loses its place in line.** No room is lost.
+            #[track_caller]
+            pub fn reserve(&$($mutable)? self) -> Reserve<'_, T, $kind, $tx> {
+                Operation::new(KeepRoom::new(self.rooms(1)))
+            }
+
+            /// Waits for room for `count` messages at once, and keeps it. While it waits at the head of the
+            /// line, it lets those behind it wait too.
+            ///
+            /// # Errors
+            /// [`SendError`] once the channel is closed, or when `count` is more than its
+            /// [`max_capacity`](Sender::max_capacity).
+            ///
+            /// # Cancel safety
+            /// **Loses its place in line.** No room is lost.
+            #[track_caller]
+            pub fn reserve_many(&$($mutable)? self, count: usize) -> ReserveMany<'_, T, $kind, $tx> {
+                Operation::new(self.rooms(count))
+            }
+
+            /// Waits on this thread for room, and keeps it.
+            ///
+            /// # Errors
+            /// As for [`reserve`](Sender::reserve).
+            pub fn reserve_blocking(&$($mutable)? self) -> Result<Permit<'_, T, $kind, $tx>, SendError<()>> {
+                Ok(Operation::block(self.rooms(1))?.only())
+            }
+
+            /// Waits on this thread for room, for at most `timeout`, and keeps it.
+            ///
+            /// # Errors
+            /// [`SendTimeoutError::Timeout`] when there was none in time, [`SendTimeoutError::Closed`] as for
+            /// [`reserve`](Sender::reserve).
+            pub fn reserve_timeout(
+                &$($mutable)? self,
+                timeout: Duration,
+            ) -> Result<Permit<'_, T, $kind, $tx>, SendTimeoutError<()>> {
+                match Operation::block_until(self.rooms(1), deadline_after(timeout), |_| ()) {
+                    Ok(kept) => Ok(kept.map_err(|_| SendTimeoutError::Closed(()))?.only()),
+                    Err(()) => Err(SendTimeoutError::Timeout(())),
+                }
+            }
+
+            /// Keeps room for one message if there is some at once.
+            ///
+            /// # Errors
+            /// [`TrySendError::Full`] and [`TrySendError::Closed`] as for [`try_send`](Sender::try_send).
+            pub fn try_reserve(&$($mutable)? self) -> Result<Permit<'_, T, $kind, $tx>, TrySendError<()>> {
+                Ok(self.rooms(1).try_now()?.only())
+            }
+
+            /// Keeps room for `count` messages if there is enough at once.
+            ///
+            /// # Errors
+            /// [`TrySendError::Full`] and [`TrySendError::Closed`] as for [`try_send`](Sender::try_send).
+            pub fn try_reserve_many(
+                &$($mutable)? self,
+                count: usize,
+            ) -> Result<Permits<'_, T, $kind, $tx>, TrySendError<()>> {
+                self.rooms(count).try_now()
+            }
+        }
+    };
+}
+
+sending!(Mpmc, [], ());
+sending!(Mpsc, [], ());
+sending!(Spsc, [mut], &mut Tx<T, Spsc>);
+
+/// Writes what senders that can be cloned have beside that.
+macro_rules! shared_sender {
+    ($kind:ty) => {
+        impl<T> Sender<T, $kind> {
+            #[inline]
+            fn deliver(&self, message: T) -> Deliver<'_, T, $kind, ()> {
+                Deliver { shared: &self.shared, tx: (), message: Some(message) }
+            }
+
+            fn rooms(&self, count: usize) -> KeepRooms<'_, T, $kind, ()> {
+                KeepRooms::new(&self.shared, (), count)
+            }
+
+            /// Whether `other` sends to the same channel.
+            pub fn same_channel(&self, other: &Self) -> bool {
+                Arc::ptr_eq(&self.shared, &other.shared)
+            }
+
+            /// A sender that does not keep the channel open.
+            pub fn downgrade(&self) -> WeakSender<T, $kind> {
+                WeakSender { shared: self.shared.clone() }
+            }
+        }
+
+        impl<T> Clone for Sender<T, $kind> {
+            fn clone(&self) -> Self {
+                // Ordering: Relaxed: the count is not 0, and stays so, as `self` is one.
+                self.shared.senders.fetch_add(1, Relaxed);
+                Sender::new(self.shared.clone(), ())
+            }
+        }
+
+        impl<T> WeakSender<T, $kind> {
+            /// A sender, unless the last one is gone.
+            pub fn upgrade(&self) -> Option<Sender<T, $kind>> {
+                revive(&self.shared.senders).then(|| Sender::new(self.shared.clone(), ()))
+            }
+        }
+    };
+}
+
+shared_sender!(Mpmc);
+shared_sender!(Mpsc);
+
+impl<T> Sender<T, Spsc> {
+    #[inline]
+    fn deliver(&mut self, message: T) -> Deliver<'_, T, Spsc, &mut Tx<T, Spsc>> {
+        Deliver { shared: &self.shared, tx: &mut self.tx, message: Some(message) }
+    }
+
+    fn rooms(&mut self, count: usize) -> KeepRooms<'_, T, Spsc, &mut Tx<T, Spsc>> {
+        KeepRooms::new(&self.shared, &mut self.tx, count)
+    }
+}
+
+impl<T> Sender<T, Mpmc> {
+    /// Sends a message at once: when there is no room, in place of the oldest one, which comes back.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = filch_channels::channel::bounded(2);
+    /// assert_eq!(tx.force_send(1).unwrap(), None);
+    /// assert_eq!(tx.force_send(2).unwrap(), None);
+    /// assert_eq!(tx.force_send(3).unwrap(), Some(1));
+    /// assert_eq!(rx.try_recv(), Ok(2));
+    /// ```
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`] when permits keep all the room, so that there is nothing to replace, and in a
+    /// rendezvous channel in which no receiver waits; [`TrySendError::Closed`] once the channel is closed.
+    /// Either has the message. If the channel is closed by another while this call has just taken out the
+    /// oldest message, that one is dropped.
+    pub fn force_send(&self, message: T) -> Result<Option<T>, TrySendError<T>> {
+        if self.shared.store.meet().is_some() {
+            return self.deliver(message).try_now().map(|()| None);
+        }
+        let mut message = Some(message);
+        loop {
+            let forced = self.shared.store.force(&mut message);
+            if message.is_none() {
+                self.shared.sent();
+            }
+            match (forced, message.take()) {
+                (Force::Done, _) => return Ok(None),
+                (Force::Displaced(oldest), _) => return Ok(Some(oldest)),
+                (Force::Full, Some(message)) => return Err(TrySendError::Full(message)),
+                (Force::Closed(_), Some(message)) => return Err(TrySendError::Closed(message)),
+                (_, back) => {
+                    message = back;
+                    thread::yield_now();
+                }
+            }
+        }
+    }
+}
+
+impl<T, K: Kind> Drop for Sender<T, K> {
+    fn drop(&mut self) {
+        self.shared.drop_sender();
+    }
+}
+
+impl<T, K: Kind> fmt::Debug for Sender<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sender").field(&self.shared).finish()
+    }
+}
+
+/// A sender that does not keep the channel open. It keeps its memory.
+pub struct WeakSender<T, K: Kind = Mpmc> {
+    shared: Arc<Shared<T, K>>,
+}
+
+impl<T, K: Kind> Clone for WeakSender<T, K> {
+    fn clone(&self) -> WeakSender<T, K> {
+        WeakSender { shared: self.shared.clone() }
+    }
+}
+
+impl<T, K: Kind> fmt::Debug for WeakSender<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WeakSender").field(&self.shared).finish()
+    }
+}
+
+/// Where the message of a send lies until it is sent.
+pub trait Letter<T>: BorrowMut<Option<T>> {
+    /// What an error gives back.
+    type Back;
+
+    /// Makes what an error gives back.
+    fn back(&mut self) -> Self::Back;
+}
+
+/// In the operation itself.
+impl<T> Letter<T> for Option<T> {
+    type Back = T;
+
+    fn back(&mut self) -> T {
+        self.take().unwrap_or_else(|| unreachable!("a message that was not sent is still there"))
+    }
+}
+
+/// With the caller, who keeps it if it is not sent.
+impl<T> Letter<T> for &mut Option<T> {
+    type Back = ();
+
+    fn back(&mut self) {}
+}
+
+/// The work of [`Sender::send`].
+pub struct Deliver<'a, T, K: Kind, X, M = Option<T>> {
+    pub(super) shared: &'a Shared<T, K>,
+    pub(super) tx: X,
+    pub(super) message: M,
+}
+
+impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, M> {
+    /// Sends if there is room, and it is our turn. `Full` stands for "not your turn" too, never for "busy".
+    #[inline]
+    fn push(&mut self) -> Push {
+        let (shared, message) = (self.shared, self.message.borrow_mut());
+        if let Some(meet) = shared.store.meet() {
+            return match offer(shared, meet, message, None, false) {
+                Step::Met(..) => Push::Done,
+                Step::Closed => Push::Closed,
+                Step::Waits(..) | Step::Nobody => Push::Full,
+            };
+        }
+        let tx = self.tx.borrow_mut();
+        let pushed = try_room(&shared.room, &shared.store, || shared.store.push(tx, message));
+        if pushed == Push::Done {
+            shared.sent();
+        }
+        pushed
+    }
+
+    /// What becomes of a message for which there is no room. None: it waits.
+    #[cold]
+    fn overflow(&mut self) -> Option<Result<(), SendError<M::Back>>> {
+        let flow = self.shared.flow.as_ref()?;
+        match flow.overflow {
+            Overflow::Block => None,
+            Overflow::Error => Some(Err(SendError(self.message.back()))),
+            Overflow::DropNewest => {
+                flow.drops();
+                drop(self.message.borrow_mut().take());
+                Some(Ok(()))
+            }
+            Overflow::DropOldest => self.displace(),
+        }
+    }
+
+    fn displace(&mut self) -> Option<Result<(), SendError<M::Back>>> {
+        let shared = self.shared;
+        loop {
+            let forced = shared.store.force(self.message.borrow_mut());
+            if matches!(forced, Force::Displaced(_) | Force::Closed(Some(_))) {
+                shared.flow.iter().for_each(|flow| flow.drops());
+            }
+            match forced {
+                Force::Busy => thread::yield_now(),
+                Force::Full => return None,
+                Force::Closed(_) => return Some(Err(SendError(self.message.back()))),
+                Force::Done | Force::Displaced(_) => {
+                    shared.sent();
+                    return Some(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// The answer to a sender of a container.
+    #[inline]
+    fn finish(&mut self, answer: Result<(), IsClosed>) -> Result<(), SendError<M::Back>> {
+        answer.map_err(|IsClosed| SendError(self.message.back()))?;
+        self.shared.sent();
+        Ok(())
+    }
+
+    /// What a poll does that does not find room at once.
+    #[inline(never)]
+    fn wait(
+        &mut self,
+        place: Pin<&mut Place>,
+        party: Option<Party<'_>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError<M::Back>>> {
+        let shared = self.shared;
+        if let Some(meet) = shared.store.meet() {
+            return self.poll_meet(meet, place, party, cx);
+        }
+        if shared.flow.is_some() && party.is_none() {
+            if let Some(done) = self.attempt() {
+                return Poll::Ready(done);
+            }
+        }
+        let (tx, message) = (self.tx.borrow_mut(), self.message.borrow_mut());
+        let (free, mut take) = (|| shared.store.free(), || shared.take_room(tx, message));
+        let answer = ready!(poll_units(&shared.room, place, 1, &free, &mut take, party, cx));
+        Poll::Ready(self.finish(answer))
+    }
+
+    fn poll_meet(
+        &mut self,
+        meet: &Meet<T>,
+        mut place: Pin<&mut Place>,
+        party: Option<Party<'_>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError<M::Back>>> {
+        let message = self.message.borrow_mut();
+        if place.ticket == 0 {
+            match offer(self.shared, meet, message, party, true) {
+                Step::Met(..) => return Poll::Ready(Ok(())),
+                Step::Closed => return Poll::Ready(Err(SendError(self.message.back()))),
+                Step::Nobody => return Poll::Pending,
+                Step::Waits(ticket, seen) => place.as_mut().stand(ticket, seen),
+            }
+        }
+        let place = place.project();
+        let Some(mut waiter) = place.waiter.as_pin_mut() else { unreachable!("made with the ticket") };
+        loop {
+            let (ticket, seen) = (*place.ticket, &mut *place.seen);
+            let ready = || meet.offered(ticket, seen, message);
+            let told = ready!(waiter.as_mut().poll_told(&self.shared.room, ticket, ready, cx));
+            // Told is who has been met, and everybody at the end; the look below says which.
+            let answer = match told {
+                Outcome::Taken(answer) => Some(answer),
+                Outcome::Told(_) => meet.offered(ticket, place.seen, message),
+            };
+            if let Some(answer) = answer {
+                *place.ticket = 0;
+                return Poll::Ready(answer.map_err(|IsClosed| SendError(self.message.back())));
+            }
+        }
+    }
+}
+
+impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>> Deliver<'a, T, K, X> {
+    fn try_now(mut self) -> Result<(), TrySendError<T>> {
+        let mut pushed = self.push();
+        let displaces = |flow: &super::flow::Flow| flow.overflow == Overflow::DropOldest;
+        if pushed == Push::Full && self.shared.flow.as_deref().is_some_and(displaces) {
+            match self.displace() {
+                Some(Ok(())) => pushed = Push::Done,
+                Some(Err(SendError(message))) => return Err(TrySendError::Closed(message)),
+                None => {}
+            }
+        }
+        match (pushed, self.message) {
+            (_, None) => Ok(()),
+            (Push::Closed, Some(message)) => Err(TrySendError::Closed(message)),
+            (_, Some(message)) => Err(TrySendError::Full(message)),
+        }
+    }
+
+    fn until(self, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
+        let shared = self.shared;
+        match Operation::block_until(self, deadline, |work| work.message.back()) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(SendError(message))) if shared.store.is_closed() => Err(SendTimeoutError::Closed(message)),
+            Ok(Err(SendError(message))) | Err(message) => Err(SendTimeoutError::Timeout(message)),
+        }
+    }
+}
+
+impl<T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Work for Deliver<'_, T, K, X, M> {
+    type Output = Result<(), SendError<M::Back>>;
+
+    const WAIT: Wait = Wait::Send;
+
+    fn address(&self) -> *const () {
+        self.shared.address()
+    }
+
+    #[inline]
+    fn attempt(&mut self) -> Option<Self::Output> {
+        match self.push() {
+            Push::Done => Some(Ok(())),
+            Push::Closed => Some(Err(SendError(self.message.back()))),
+            Push::Full | Push::Busy => self.overflow(),
+        }
+    }
+
+    #[inline]
+    fn poll(
+        &mut self,
+        place: Pin<&mut Place>,
+        party: Option<Party<'_>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Self::Output> {
+        let (shared, message) = (self.shared, self.message.borrow_mut());
+        assert!(
+            message.is_some() || place.ticket != 0,
+            "the message of this send is gone: it was sent or taken back"
+        );
+        if place.waiter.is_none() && party.is_none() {
+            if shared.room.may_barge() {
+                if let Some(answer) = shared.take_room(self.tx.borrow_mut(), message) {
+                    return Poll::Ready(self.finish(answer));
+                }
+            }
+        }
+        self.wait(place, party, cx)
+    }
+
+    fn leave(&mut self, place: Pin<&mut Place>) -> Option<Self::Output> {
+        let mut place = place.project();
+        place.waiter.set(None);
+        match (std::mem::take(place.ticket), self.shared.store.meet()) {
+            (0, _) | (_, None) => None,
+            (ticket, Some(meet)) if meet.withdraw_offer(ticket, self.message.borrow_mut()) => None,
+            _ => Some(Ok(())),
+        }
+    }
+}
+
+impl<T, K: Kind, X: BorrowMut<Tx<T, K>>> Operation<Deliver<'_, T, K, X>> {
+    /// Leaves the line and gives the message back. `None`: it was sent.
+    ///
+    /// # Examples
+    /// ```
+    /// use futures_lite::future::{block_on, poll_once};
+    ///
+    /// let (tx, _rx) = filch_channels::channel::bounded(1);
+    /// tx.try_send("first").unwrap();
+    /// let mut sending = std::pin::pin!(tx.send("second"));
+    /// assert!(block_on(poll_once(sending.as_mut())).is_none());
+    /// assert_eq!(sending.into_inner(), Some("second"));
+    /// ```
+    pub fn into_inner(self: Pin<&mut Self>) -> Option<T> {
+        self.leave_with(|work| work.message.take())
+    }
+}
+
+debug_by_name!(Deliver<'a, T, K, X, M>, AwaitEnd<'a, T, K>, AwaitFlow<'a, T, K>);
+
+/// Comes to a place of meeting.
+fn offer<T, K: Kind>(
+    shared: &Shared<T, K>,
+    meet: &Meet<T>,
+    message: &mut Option<T>,
+    party: Option<Party<'_>>,
+    stays: bool,
+) -> Step<()> {
+    let step = meet.offer(message, party, stays);
+    if let Step::Met((), receiver) = step {
+        shared.tell_receiver(receiver);
+    }
+    step
+}
+
+/// Takes room as the rule of the line allows. `Full` stands for "not your turn" too, never for "busy".
+#[inline]
+pub(super) fn try_room<T>(line: &WaitQueue, store: &impl Store<T>, mut take: impl FnMut() -> Push) -> Push {
+    loop {
+        let mut answer = Push::Full;
+        let taken = line.try_claim(|| {
+            answer = take();
+            (answer == Push::Done).then_some(())
+        });
+        match (taken, answer) {
+            (Some(()), _) => return Push::Done,
+            // A receiver is between two steps. We wait for it, so that `Full` means that it is full.
+            (None, Push::Busy) => thread::yield_now(),
+            (None, Push::Full) if store.is_closed() => return Push::Closed,
+            (None, answer) => return answer,
+        }
+    }
+}
+
+/// The work of [`Sender::closed`].
+pub struct AwaitEnd<'a, T, K: Kind> {
+    shared: &'a Shared<T, K>,
+}
+
+impl<T, K: Kind> Work for AwaitEnd<'_, T, K> {
+    type Output = ();
+
+    const WAIT: Wait = Wait::Notify;
+
+    fn address(&self) -> *const () {
+        self.shared.address()
+    }
+
+    fn attempt(&mut self) -> Option<()> {
+        self.shared.store.is_closed().then_some(())
+    }
+
+    fn poll(&mut self, place: Pin<&mut Place>, _: Option<Party<'_>>, cx: &mut Context<'_>) -> Poll<()> {
+        poll_event(&self.shared.end, place, || self.shared.store.is_closed(), cx)
+    }
+}
+
+/// The work of [`Sender::resumed`].
+pub struct AwaitFlow<'a, T, K: Kind> {
+    shared: &'a Shared<T, K>,
+}
+
+impl<T, K: Kind> AwaitFlow<'_, T, K> {
+    fn flows(&self) -> bool {
+        !self.shared.flow.as_ref().is_some_and(|flow| flow.is_paused()) || self.shared.store.is_closed()
+    }
+}
+
+impl<T, K: Kind> Work for AwaitFlow<'_, T, K> {
+    type Output = ();
+
+    const WAIT: Wait = Wait::Notify;
+
+    fn address(&self) -> *const () {
+        self.shared.address()
+    }
+
+    fn attempt(&mut self) -> Option<()> {
+        self.flows().then_some(())
+    }
+
+    fn poll(&mut self, place: Pin<&mut Place>, _: Option<Party<'_>>, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.shared.flow {
+            Some(flow) => poll_event(&flow.resumed, place, || self.flows(), cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+/// Waits in a line for something to be so.
+fn poll_event(
+    line: &WaitQueue,
+    place: Pin<&mut Place>,
+    is_so: impl Fn() -> bool,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    place.waiter().poll_told(line, 0, || is_so().then_some(()), cx).map(|_| ())
+}
