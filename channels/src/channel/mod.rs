@@ -3,21 +3,28 @@
 //! | | messages | ends | when full |
 //! |---|---|---|---|
 //! | [`bounded`] | each to one receiver | many to many | senders wait |
+//! | [`unbounded`] | each to one receiver | many to many | never |
+//! | [`rendezvous`] | each to one receiver | many to many | always: senders wait for receivers |
+//! | [`mpsc`], [`spsc`] | as the first two | many to one, one to one | as the first two; faster |
 //! | [`oneshot`] | one | one to one | never |
 //! | [`broadcast`] | each to every receiver | many to many | the oldest goes, slow receivers are told |
 //!
 //! Waiting comes in threes: `try_recv` never waits, `recv().await` waits in a task, `recv_blocking` waits on
-//! a thread. Tasks and threads may use the same channel, and the same end of it, at the same time.
+//! a thread. [`Select`] waits for one of several operations on any of the first four rows. Tasks and threads may use the same channel, and the same end of it, at the same time.
 
 pub mod broadcast;
 mod ends;
 pub mod error;
+pub mod mpsc;
 pub mod oneshot;
+pub mod select;
+pub mod spsc;
 
 pub use ends::{
     Builder, Drain, IntoIter, Iter, Kind, Mpmc, Mpsc, Operation, Overflow, OwnedPermit, Permit, Permits,
     Receiver, Sender, Spsc, State, Stats, TryIter, WeakReceiver, WeakSender, bounded, rendezvous, unbounded,
 };
+pub use select::Select;
 
 pub mod future {
     //! The futures that the methods of the channels return.

@@ -45,6 +45,18 @@ impl Decision {
         *self.0.lock()
     }
 
+    /// Decides that nothing will be done any more. `Err`: this was decided before.
+    pub(crate) fn withdraw(&self) -> Result<(), usize> {
+        let mut decided = self.0.lock();
+        match *decided {
+            Some(number) => Err(number),
+            None => {
+                *decided = Some(usize::MAX);
+                Ok(())
+            }
+        }
+    }
+
     /// Does `f`, which is not foreign code, and decides for `number` if it says `Some`; unless something else
     /// was decided.
     pub(super) fn claim<R>(&self, number: usize, f: impl FnOnce() -> Option<R>) -> Option<R> {

@@ -9,7 +9,7 @@
 use std::fmt;
 
 use super::meet::Meet;
-use super::plain::Plain;
+use crate::chain::{Chain, RESERVED_MAX};
 use crate::ring::{CAPACITY_MAX, Force, Look, Pop, Push, Ring};
 
 /// Many senders, many receivers. What [`bounded`](crate::channel::bounded) and its kin make.
@@ -76,6 +76,8 @@ pub trait Store<T> {
     fn drain(&self, rx: Option<&mut Self::Rx>);
     /// `usize::MAX`: no limit.
     fn capacity(&self) -> usize;
+    /// The most places that can be reserved.
+    fn reservable(&self) -> usize;
     fn close(&self) -> bool;
     fn is_closed(&self) -> bool;
     fn free(&self) -> usize;
@@ -88,7 +90,7 @@ pub trait Store<T> {
 /// Containers that any number of senders and receivers use.
 pub enum Many<T> {
     Ring(Ring<T>),
-    Chain(Plain<T>),
+    Chain(Chain<T>),
     Meet(Meet<T>),
 }
 
@@ -104,7 +106,7 @@ impl<T> Many<T> {
     }
 
     pub(super) fn chain() -> Many<T> {
-        Many::Chain(Plain::new())
+        Many::Chain(Chain::new())
     }
 
     pub(super) fn meet() -> Many<T> {
@@ -224,6 +226,13 @@ impl<T> Store<T> for Many<T> {
         }
     }
 
+    fn reservable(&self) -> usize {
+        match self {
+            Many::Chain(_) => RESERVED_MAX,
+            _ => self.capacity(),
+        }
+    }
+
     fn close(&self) -> bool {
         match self {
             Many::Ring(ring) => ring.close(),
@@ -243,7 +252,7 @@ impl<T> Store<T> for Many<T> {
     fn free(&self) -> usize {
         match self {
             Many::Ring(ring) => ring.free(),
-            Many::Chain(_) => usize::MAX,
+            Many::Chain(chain) => chain.free(),
             Many::Meet(_) => no_room(),
         }
     }

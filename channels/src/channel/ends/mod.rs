@@ -15,14 +15,13 @@
 //! | `recv.rs`      | the receiving end;  `iter.rs`: its iterators and its stream             |
 #![forbid(unsafe_code)]
 
-mod decision;
+pub(super) mod decision;
 mod flow;
 mod iter;
 mod kind;
 mod meet;
-mod operation;
+pub(super) mod operation;
 mod permit;
-mod plain;
 mod recv;
 mod send;
 mod shared;
@@ -34,8 +33,8 @@ pub use iter::{Drain, IntoIter, Iter, TryIter};
 pub use kind::{Kind, Mpmc, Mpsc, Spsc};
 pub use operation::Operation;
 pub use permit::{OwnedPermit, Permit, Permits};
-pub use recv::{Receiver, WeakReceiver};
-pub use send::{Sender, WeakSender};
+pub use recv::{Receiver, Receives, WeakReceiver};
+pub use send::{Sender, Sends, WeakSender};
 pub use shared::{State, Stats};
 
 use kind::Many;
@@ -125,6 +124,20 @@ pub fn rendezvous<T>() -> (Sender<T>, Receiver<T>) {
 }
 
 fn general<T>(store: Many<T>) -> (Sender<T>, Receiver<T>) {
-    let shared = Shared::<T, Mpmc>::new(store, None);
+    let shared = Shared::new(store, None);
+    (Sender::new(shared.clone(), ()), Receiver::new(shared, ()))
+}
+
+/// The typed channels: with so much room, or `None` for any.
+#[track_caller]
+pub(super) fn mpsc<T>(capacity: Option<usize>) -> (Sender<T, Mpsc>, Receiver<T, Mpsc>) {
+    let shared = Shared::new(capacity.map_or_else(Many::chain, Many::ring), None);
+    (Sender::new(shared.clone(), ()), Receiver::new(shared, ()))
+}
+
+/// See [`mpsc`].
+#[track_caller]
+pub(super) fn spsc<T>(capacity: Option<usize>) -> (Sender<T, Spsc>, Receiver<T, Spsc>) {
+    let shared = Shared::new(capacity.map_or_else(Many::chain, Many::ring), None);
     (Sender::new(shared.clone(), ()), Receiver::new(shared, ()))
 }

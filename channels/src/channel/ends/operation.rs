@@ -82,6 +82,18 @@ pub trait Work {
         cx: &mut Context<'_>,
     ) -> Poll<Self::Output>;
 
+    /// Whether it can never be done: a send without a message.
+    #[doc(hidden)]
+    fn is_void(&self) -> bool {
+        false
+    }
+
+    /// Whether the other side may do it.
+    #[doc(hidden)]
+    fn may_be_met(&self) -> bool {
+        false
+    }
+
     /// Leaves. Some: it has been done, by the other side.
     #[doc(hidden)]
     fn leave(&mut self, place: Pin<&mut Place>) -> Option<Self::Output> {

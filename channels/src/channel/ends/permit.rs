@@ -158,7 +158,7 @@ fn fits<T, K: Kind>(shared: &Shared<T, K>, count: usize) -> Option<Result<(), Is
     match count {
         0 if shared.store.is_closed() => Some(Err(IsClosed)),
         0 => Some(Ok(())),
-        _ if count > shared.store.capacity() => Some(Err(IsClosed)),
+        _ if count > shared.store.reservable() => Some(Err(IsClosed)),
         _ => None,
     }
 }

@@ -483,18 +483,12 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Receive<'_, T, K, R> {
         self.shared.address()
     }
 
-    #[inline]
     fn attempt(&mut self) -> Option<Result<T, RecvError>> {
-        let shared = self.shared;
-        if let Some(meet) = shared.store.meet() {
-            return match self.meet(meet, None, false) {
-                Step::Met(message, _) => Some(Ok(message)),
-                Step::Closed => Some(Err(RecvError)),
-                Step::Waits(..) | Step::Nobody => None,
-            };
+        match self.try_now() {
+            Ok(message) => Some(Ok(message)),
+            Err(TryRecvError::Closed) => Some(Err(RecvError)),
+            Err(TryRecvError::Empty) => None,
         }
-        let answer = shared.messages.try_claim(|| shared.take_message(self.rx.borrow_mut()))?;
-        Some(self.finish(answer))
     }
 
     #[inline]
@@ -513,6 +507,10 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Receive<'_, T, K, R> {
             }
         }
         self.wait(place, party, cx)
+    }
+
+    fn may_be_met(&self) -> bool {
+        self.shared.store.meet().is_some()
     }
 
     fn leave(&mut self, place: Pin<&mut Place>) -> Option<Result<T, RecvError>> {
@@ -615,3 +613,43 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Gather<'_, T, K, R> {
 }
 
 debug_by_name!(Receive<'a, T, K, R>, Gather<'a, T, K, R>);
+
+/// A receiver that is lent to a [`Select`](crate::channel::Select): `&Receiver<T>`, or `&mut` one that is the
+/// only one of its channel.
+pub trait Receives {
+    /// What it receives.
+    type Message;
+
+    #[doc(hidden)]
+    type Work: Work<Output = Result<Self::Message, RecvError>>;
+
+    #[doc(hidden)]
+    fn work(self) -> Self::Work;
+}
+
+impl<'a, T> Receives for &'a Receiver<T> {
+    type Message = T;
+    type Work = Receive<'a, T, Mpmc, ()>;
+
+    fn work(self) -> Self::Work {
+        self.receive()
+    }
+}
+
+impl<'a, T> Receives for &'a mut Receiver<T, Mpsc> {
+    type Message = T;
+    type Work = Receive<'a, T, Mpsc, &'a mut Rx<T, Mpsc>>;
+
+    fn work(self) -> Self::Work {
+        self.receive()
+    }
+}
+
+impl<'a, T> Receives for &'a mut Receiver<T, Spsc> {
+    type Message = T;
+    type Work = Receive<'a, T, Spsc, &'a mut Rx<T, Spsc>>;
+
+    fn work(self) -> Self::Work {
+        self.receive()
+    }
+}

@@ -666,6 +666,14 @@ impl<T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Work for Deliver<'_, T, K
         self.wait(place, party, cx)
     }
 
+    fn is_void(&self) -> bool {
+        self.message.borrow().is_none()
+    }
+
+    fn may_be_met(&self) -> bool {
+        self.shared.store.meet().is_some()
+    }
+
     fn leave(&mut self, place: Pin<&mut Place>) -> Option<Self::Output> {
         let mut place = place.project();
         place.waiter.set(None);
@@ -794,4 +802,44 @@ fn poll_event(
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     place.waiter().poll_told(line, 0, || is_so().then_some(()), cx).map(|_| ())
+}
+
+/// A sender that is lent to a [`Select`](crate::channel::Select): `&Sender<T>`, or `&mut` one that is the only
+/// one of its channel.
+pub trait Sends<'a> {
+    /// What it sends.
+    type Message: 'a;
+
+    #[doc(hidden)]
+    type Work: Work<Output = Result<(), SendError<()>>>;
+
+    #[doc(hidden)]
+    fn work(self, message: &'a mut Option<Self::Message>) -> Self::Work;
+}
+
+impl<'a, T> Sends<'a> for &'a Sender<T> {
+    type Message = T;
+    type Work = Deliver<'a, T, Mpmc, (), &'a mut Option<T>>;
+
+    fn work(self, message: &'a mut Option<T>) -> Self::Work {
+        Deliver { shared: &self.shared, tx: (), message }
+    }
+}
+
+impl<'a, T> Sends<'a> for &'a Sender<T, Mpsc> {
+    type Message = T;
+    type Work = Deliver<'a, T, Mpsc, (), &'a mut Option<T>>;
+
+    fn work(self, message: &'a mut Option<T>) -> Self::Work {
+        Deliver { shared: &self.shared, tx: (), message }
+    }
+}
+
+impl<'a, T> Sends<'a> for &'a mut Sender<T, Spsc> {
+    type Message = T;
+    type Work = Deliver<'a, T, Spsc, &'a mut Tx<T, Spsc>, &'a mut Option<T>>;
+
+    fn work(self, message: &'a mut Option<T>) -> Self::Work {
+        Deliver { shared: &self.shared, tx: &mut self.tx, message }
+    }
 }

@@ -157,6 +157,10 @@ impl<T, K: Kind> Shared<T, K> {
     pub(super) fn send_reserved(&self, tx: &mut Tx<T, K>, message: T) {
         let closed = self.store.push_reserved(tx, message);
         self.sent();
+        if self.store.capacity() == usize::MAX {
+            // There is always room for a message, but not for any number of permits.
+            self.room.release_after_store(|| self.store.free());
+        }
         // Ordering: Acquire pairs with the count in `drop_receiver`, or is preceded by it through `tail`: see
         // the head of this file.
         if closed && self.receivers.load(Acquire) == 0 {

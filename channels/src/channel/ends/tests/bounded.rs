@@ -136,11 +136,8 @@ fn a_million_polls_in_vain_leave_nothing_behind() {
     let mut receiving = pin!(rx.recv());
     for round in 0..1_000_000 {
         // Two wakers in turn: each poll replaces the one before.
-        let (_, waker) = if round % 1000 == 0 {
-            Wakes::new()
-        } else {
-            (Wakes::new().0, std::task::Waker::noop().clone())
-        };
+        let (_, waker) =
+            if round % 1000 == 0 { Wakes::new() } else { (Wakes::new().0, std::task::Waker::noop().clone()) };
         assert!(poll_with(receiving.as_mut(), &waker).is_pending());
     }
     assert_eq!(rx.stats().waiting_recv, 1);
