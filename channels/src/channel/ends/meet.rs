@@ -240,6 +240,12 @@ impl<T> Meet<T> {
         drop(strays);
     }
 
+    /// How many senders wait, and how many receivers.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.offers.len(), state.wants.len())
+    }
+
     pub(super) fn look(&self) -> Look {
         let state = self.state.lock();
         Look {

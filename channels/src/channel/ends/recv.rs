@@ -604,12 +604,17 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Gather<'_, T, K, R> {
     }
 
     fn leave(&mut self, place: Pin<&mut Place>) -> Option<usize> {
-        let first = self.receive.leave(place)?;
-        Some(self.collect(first))
+        let message = self.receive.leave(place)?;
+        let before = self.buffer.len();
+        self.buffer.extend(message);
+        Some(self.buffer.len() - before)
     }
 
-    /// What is in the buffer by now stays there: the caller has it.
-    fn hand_on(&mut self, _: usize) {}
+    fn hand_on(&mut self, count: usize) {
+        for message in self.buffer.split_off(self.buffer.len() - count) {
+            self.receive.hand_on(Ok(message));
+        }
+    }
 }
 
 debug_by_name!(Receive<'a, T, K, R>, Gather<'a, T, K, R>);

@@ -219,6 +219,10 @@ impl<T, K: Kind> Shared<T, K> {
 
     pub(super) fn stats(&self) -> Stats {
         let look = self.store.look();
+        let (waiting_send, waiting_recv) = match self.store.meet() {
+            Some(meet) => meet.waiting(),
+            None => (self.room.waiters(), self.messages.waiters()),
+        };
         Stats {
             len: look.len,
             capacity: self.store.capacity(),
@@ -226,8 +230,8 @@ impl<T, K: Kind> Shared<T, K> {
             // Ordering: Relaxed: reports.
             senders: self.senders.load(Relaxed),
             receivers: self.receivers.load(Relaxed),
-            waiting_send: self.room.waiters(),
-            waiting_recv: self.messages.waiters(),
+            waiting_send,
+            waiting_recv,
             sent: look.pushed,
             received: look.popped,
             dropped: self.flow.as_ref().map_or(0, |flow| flow.dropped()),
