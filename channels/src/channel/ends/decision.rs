@@ -23,6 +23,14 @@ pub struct Party<'a> {
     pub number: usize,
 }
 
+impl Party<'_> {
+    /// Decides for this operation, which can be done by nobody but its owner. False: it is too late.
+    #[must_use]
+    pub(super) fn decides(self) -> bool {
+        self.decision.claim(self.number, || Some(())).is_some()
+    }
+}
+
 /// What came of an attempt to do two operations at once, one of each side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
@@ -74,8 +82,8 @@ impl Decision {
 pub(super) fn pair(mine: Option<Party<'_>>, other: Option<Party<'_>>) -> Pair {
     let done = match (mine, other) {
         (None, None) => return Pair::Matched,
-        (Some(mine), None) => return said(mine.decision.claim(mine.number, || Some(())), Pair::Taken),
-        (None, Some(other)) => return said(other.decision.claim(other.number, || Some(())), Pair::Gone),
+        (Some(mine), None) => return said(mine.decides(), Pair::Taken),
+        (None, Some(other)) => return said(other.decides(), Pair::Gone),
         (Some(mine), Some(other)) if Arc::ptr_eq(mine.decision, other.decision) => return Pair::Gone,
         (Some(mine), Some(other)) => (mine, other),
     };
@@ -96,6 +104,6 @@ pub(super) fn pair(mine: Option<Party<'_>>, other: Option<Party<'_>>) -> Pair {
     }
 }
 
-fn said(done: Option<()>, otherwise: Pair) -> Pair {
-    if done.is_some() { Pair::Matched } else { otherwise }
+fn said(done: bool, otherwise: Pair) -> Pair {
+    if done { Pair::Matched } else { otherwise }
 }

@@ -11,7 +11,8 @@ use futures_core::Stream;
 
 use super::kind::{Kind, Mpmc, Mpsc, Rx, Spsc};
 use super::operation::Operation;
-use super::recv::{Receive, Receiver};
+use super::receive::Receive;
+use super::recv::Receiver;
 
 impl<T, K: Kind> Unpin for Receiver<T, K> {}
 

@@ -11,17 +11,22 @@
 //! | `shared.rs`    | the lines, the counts of the ends, the end, statistics                  |
 //! | `flow.rs`      | what a full channel does, and the marks between which it swings         |
 //! | `operation.rs` | a send or receive under way, as a future and on a thread                |
+//! | `deliver.rs`   | what a send does;  `event.rs`: what else a sender waits for             |
+//! | `receive.rs`   | what a receive does                                                     |
 //! | `send.rs`      | the sending end;  `permit.rs`: room that was kept                       |
 //! | `recv.rs`      | the receiving end;  `iter.rs`: its iterators and its stream             |
 #![forbid(unsafe_code)]
 
 pub(super) mod decision;
+mod deliver;
+mod event;
 mod flow;
 mod iter;
 mod kind;
 mod meet;
 pub(super) mod operation;
 mod permit;
+mod receive;
 mod recv;
 mod send;
 mod shared;
@@ -42,10 +47,11 @@ use shared::Shared;
 
 /// What an [`Operation`] does: a name for each.
 pub(super) mod work {
+    pub use super::deliver::Deliver;
+    pub use super::event::{AwaitEnd, AwaitFlow};
     pub use super::operation::Work;
     pub use super::permit::{KeepOwned, KeepRoom, KeepRooms};
-    pub use super::recv::{Gather, Receive};
-    pub use super::send::{AwaitEnd, AwaitFlow, Deliver};
+    pub use super::receive::{Gather, Receive};
 }
 
 /// Creates a channel with room for `capacity` messages.

@@ -7,9 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::decision::Party;
+use super::deliver::try_room;
 use super::kind::{Kind, Mpmc, Store, Tx};
 use super::operation::{Place, Work, debug_by_name};
-use super::send::{Sender, try_room};
+use super::send::Sender;
 use super::shared::{IsClosed, Shared, poll_units};
 use crate::channel::error::{SendError, TrySendError};
 use crate::probe::Wait;

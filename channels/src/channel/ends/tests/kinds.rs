@@ -14,7 +14,10 @@ fn an_unbounded_channel_always_has_room() {
         assert_eq!(poll_once(pin!(tx.send(number))), Poll::Ready(Ok(())));
     }
     let stats = tx.stats();
-    assert_eq!((stats.len, stats.capacity, stats.sent, stats.state), (10_000, usize::MAX, 10_000, State::Open));
+    assert_eq!(
+        (stats.len, stats.capacity, stats.sent, stats.state),
+        (10_000, usize::MAX, 10_000, State::Open)
+    );
     assert!(!tx.is_full() && tx.capacity() == usize::MAX - 10_000);
     assert_eq!(tx.force_send(10_000), Ok(None));
     assert_eq!((tx.send_blocking(10_001), tx.send_timeout(10_002, Duration::ZERO)), (Ok(()), Ok(())));
@@ -177,5 +180,7 @@ fn bounds_of_the_typed_ends() {
     let (tx, rx) = rendezvous::<Message>();
     is_send(&tx.send(Message::new(1)));
     is_send(&rx.recv());
-    assert!(!format!("{tx:?} {rx:?} {:?} {:?} {:?}", tx.send(Message::new(1)), rx.recv(), rx.iter()).is_empty());
+    assert!(
+        !format!("{tx:?} {rx:?} {:?} {:?} {:?}", tx.send(Message::new(1)), rx.recv(), rx.iter()).is_empty()
+    );
 }

@@ -221,6 +221,9 @@ fn rendezvous_channels_do_what_two_queues_do() {
         }
         drop((sends, receives));
         let stats = tx.stats();
-        assert_eq!((stats.waiting_send, stats.waiting_recv, stats.received + stats.len as u64), (0, 0, stats.sent));
+        assert_eq!(
+            (stats.waiting_send, stats.waiting_recv, stats.received + stats.len as u64),
+            (0, 0, stats.sent)
+        );
     }
 }

@@ -9,7 +9,10 @@ use super::*;
 fn every_form_of_each_operation() {
     let (tx, rx) = rendezvous();
     let stats = tx.stats();
-    assert_eq!((stats.capacity, stats.len, tx.capacity(), tx.is_full(), tx.is_empty()), (0, 0, 0, true, true));
+    assert_eq!(
+        (stats.capacity, stats.len, tx.capacity(), tx.is_full(), tx.is_empty()),
+        (0, 0, 0, true, true)
+    );
     assert_eq!(tx.try_send(1), Err(TrySendError::Full(1)));
     assert_eq!(tx.force_send(1), Err(TrySendError::Full(1)));
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
@@ -50,7 +53,10 @@ fn those_who_wait_meet_in_the_order_in_which_they_came() {
     assert_eq!((rx.try_recv(), wakes.count()), (Ok(1), 1));
     assert!(poll_once(second.as_mut()).is_pending());
     assert_eq!(rx.try_recv(), Ok(2));
-    assert_eq!((poll_once(second.as_mut()), poll_once(first.as_mut())), (Poll::Ready(Ok(())), Poll::Ready(Ok(()))));
+    assert_eq!(
+        (poll_once(second.as_mut()), poll_once(first.as_mut())),
+        (Poll::Ready(Ok(())), Poll::Ready(Ok(())))
+    );
 
     let mut first = pin!(rx.recv());
     let mut second = pin!(rx.recv());
@@ -59,7 +65,10 @@ fn those_who_wait_meet_in_the_order_in_which_they_came() {
     tx.try_send(3).unwrap();
     tx.try_send(4).unwrap();
     assert_eq!(wakes.count(), 2);
-    assert_eq!((poll_once(second.as_mut()), poll_once(first.as_mut())), (Poll::Ready(Ok(4)), Poll::Ready(Ok(3))));
+    assert_eq!(
+        (poll_once(second.as_mut()), poll_once(first.as_mut())),
+        (Poll::Ready(Ok(4)), Poll::Ready(Ok(3)))
+    );
 }
 
 #[test]
