@@ -76,7 +76,6 @@ mod block;
 #[allow(dead_code, reason = "what an unbounded channel stands on")]
 mod chain;
 mod ring;
-mod spin;
 mod waker_slot;
 
 pub mod channel;

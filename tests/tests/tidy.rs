@@ -58,9 +58,8 @@ const CHANNELS_ROOMS: &[Room] = &[
     // Containers and single slots: no waiting in them.
     Room("waker_slot", &["sync"]),
     Room("wake_batch", &["sync"]),
-    Room("spin", &["sync"]),
-    Room("ring", &["sync", "spin"]),
-    Room("chain", &["sync", "spin", "ring"]),
+    Room("ring", &["sync"]),
+    Room("chain", &["sync", "ring"]),
     Room("block", &["sync"]),
     Room("wait_queue", &["sync", "probe", "wake_batch", "block"]),
     Room("semaphore", &["sync", "probe", "wait_queue", "block"]),

@@ -6,16 +6,14 @@
 //! `wait_queue`). Called by user code only.
 //!
 //! # What a message costs
-//! Nobody waits: two read-modify-writes to send and two to receive (claim a place, write its stamp), and a
-//! load of two waiting words on either side. The lock of a line is touched only when somebody stands in it.
+//! Nobody waits: a read-modify-write to send and one to receive (each claims a place), and a load of two
+//! waiting words on either side. The lock of a line is touched only when somebody stands in it.
 //!
 //! # Why no wake-up is lost
 //! To both lines the ring is a stock of *units*: free places, and messages that are ready. Each is put in by
-//! a `SeqCst` read-modify-write (the stamp of a slot, or a change of `tail` for a reservation given up),
-//! after which `release` loads the waiting word; a waiter stores that word, fences and counts the units
-//! again. So one of them sees the other (Dekker; argued in `wait_queue`). A slot that is claimed but not
-//! written yet is no unit: it becomes one when its owner writes the stamp, and its owner then calls
-//! `release`.
+//! a `SeqCst` read-modify-write (of an end of the ring, by which a place is claimed or a reservation given
+//! up), after which `release` loads the waiting word; a waiter stores that word, fences and counts the units
+//! again. So one of them sees the other (Dekker; argued in `wait_queue`).
 //!
 //! # The end
 //! | state   | a send | a receive           | begins when                                              |
@@ -39,9 +37,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::ring::{CAPACITY_MAX, Pop, Push, Ring};
+use crate::shim::Arc;
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::shim::task::AtomicUsize;
-use crate::shim::{Arc, thread};
 use crate::wait_queue::{Outcome, WaitQueue, Waiter};
 
 mod recv;
@@ -127,12 +125,7 @@ impl<T> Shared<T> {
 
     /// The same for a reservation.
     fn take_rooms(&self, count: usize) -> Option<Result<(), IsClosed>> {
-        let push = self.ring.reserve(count);
-        if push == Push::Busy {
-            // The units may be there all the same, and the line asks again at once: let the other one finish.
-            thread::yield_now();
-        }
-        self.answer(push)
+        self.answer(self.ring.reserve(count))
     }
 
     #[inline]
@@ -140,8 +133,7 @@ impl<T> Shared<T> {
         match push {
             Push::Done => Some(Ok(())),
             Push::Closed => Some(Err(IsClosed)),
-            // Busy: whoever it is will call `release`.
-            Push::Full | Push::Busy => None,
+            Push::Full => None,
         }
     }
 
@@ -151,7 +143,7 @@ impl<T> Shared<T> {
         match self.ring.pop() {
             Pop::Got(message) => Some(Ok(message)),
             Pop::Closed => Some(Err(IsClosed)),
-            Pop::Empty | Pop::Busy => None,
+            Pop::Empty => None,
         }
     }
 

@@ -16,8 +16,8 @@ use crate::block::deadline_after;
 use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::probe::{self, Wait};
 use crate::ring::Pop;
+use crate::shim::Arc;
 use crate::shim::Ordering::Relaxed;
-use crate::shim::{Arc, thread};
 use crate::wait_queue::Waiter;
 
 /// The receiving end of a channel. Clones receive from the same channel, each message going to one of them;
@@ -92,30 +92,23 @@ impl<T> Receiver<T> {
     /// [`TryRecvError::Empty`] when there is none, or others have waited so long that it is their turn;
     /// [`TryRecvError::Closed`] once the channel is closed and empty, and no permit is left.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        loop {
-            let mut answer = None;
-            let taken = self.shared.messages.try_claim(|| match self.shared.ring.pop() {
-                Pop::Got(message) => Some(message),
-                other => {
-                    answer = Some(other);
-                    None
-                }
-            });
-            return match (taken, answer) {
-                (Some(message), _) => {
-                    self.shared.received();
-                    Ok(message)
-                }
-                // A sender is between two steps. We wait for it, so that `Empty` means that it is empty.
-                (None, Some(Pop::Busy)) => {
-                    thread::yield_now();
-                    continue;
-                }
-                (None, Some(Pop::Closed)) => Err(TryRecvError::Closed),
-                // Not our turn.
-                (None, None) if self.stats().state == State::Closed => Err(TryRecvError::Closed),
-                (None, _) => Err(TryRecvError::Empty),
-            };
+        let mut answer = None;
+        let taken = self.shared.messages.try_claim(|| match self.shared.ring.pop() {
+            Pop::Got(message) => Some(message),
+            other => {
+                answer = Some(other);
+                None
+            }
+        });
+        match (taken, answer) {
+            (Some(message), _) => {
+                self.shared.received();
+                Ok(message)
+            }
+            (None, Some(Pop::Closed)) => Err(TryRecvError::Closed),
+            // Not our turn.
+            (None, None) if self.stats().state == State::Closed => Err(TryRecvError::Closed),
+            (None, _) => Err(TryRecvError::Empty),
         }
     }
 
@@ -375,12 +368,12 @@ impl<T> Future for RecvMany<'_, T> {
         let take = || match shared.ring.pop_many(*this.limit, this.buffer) {
             Pop::Got(count) => Some(count),
             Pop::Closed => Some(0),
-            Pop::Empty | Pop::Busy => None,
+            Pop::Empty => None,
         };
         match poll_units(&shared.messages, this.waiter, 1, || shared.ring.ready(), take, cx) {
             Poll::Ready(count) => {
                 probe::spend();
-                shared.room.release_after_store(|| shared.ring.free());
+                shared.received();
                 Poll::Ready(count)
             }
             Poll::Pending => {

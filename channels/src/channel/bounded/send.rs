@@ -16,8 +16,8 @@ use crate::block::deadline_after;
 use crate::channel::error::{SendError, SendTimeoutError, TrySendError};
 use crate::probe::{self, Wait};
 use crate::ring::{Force, Push};
+use crate::shim::Arc;
 use crate::shim::Ordering::Relaxed;
-use crate::shim::{Arc, thread};
 use crate::wait_queue::Waiter;
 
 /// The sending end of a channel. Clones send to the same channel; when the last one goes, the channel closes.
@@ -75,21 +75,17 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Takes room as the rule of the line allows. `Full` stands for "not your turn" too, never for "busy".
+    /// Takes room as the rule of the line allows. `Full` stands for "not your turn" too.
     fn try_room(&self, mut take: impl FnMut(&Shared<T>) -> Push) -> Push {
-        loop {
-            let mut answer = Push::Full;
-            let taken = self.shared.room.try_claim(|| {
-                answer = take(&self.shared);
-                (answer == Push::Done).then_some(())
-            });
-            match (taken, answer) {
-                (Some(()), _) => return Push::Done,
-                // A receiver is between two steps. We wait for it, so that `Full` means that it is full.
-                (None, Push::Busy) => thread::yield_now(),
-                (None, Push::Full) if self.shared.ring.is_closed() => return Push::Closed,
-                (None, answer) => return answer,
-            }
+        let mut answer = Push::Full;
+        let taken = self.shared.room.try_claim(|| {
+            answer = take(&self.shared);
+            (answer == Push::Done).then_some(())
+        });
+        match (taken, answer) {
+            (Some(()), _) => Push::Done,
+            (None, Push::Full) if self.shared.ring.is_closed() => Push::Closed,
+            (None, answer) => answer,
         }
     }
 
@@ -151,24 +147,16 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// [`TrySendError::Full`] when permits keep all the room, so that there is nothing to replace;
-    /// [`TrySendError::Closed`] once the channel is closed. Either has the message. If the channel is closed
-    /// by another while this call has just taken out the oldest message, that one is dropped.
+    /// [`TrySendError::Closed`] once the channel is closed. Either has the message.
     pub fn force_send(&self, message: T) -> Result<Option<T>, TrySendError<T>> {
         let mut message = Some(message);
-        loop {
-            let forced = self.shared.ring.force(&mut message);
-            if message.is_none() {
+        let forced = self.shared.ring.force(&mut message);
+        match (forced, message) {
+            (Force::Full, Some(message)) => Err(TrySendError::Full(message)),
+            (Force::Closed, Some(message)) => Err(TrySendError::Closed(message)),
+            (forced, _) => {
                 self.shared.sent();
-            }
-            match (forced, message.take()) {
-                (Force::Done, _) => return Ok(None),
-                (Force::Displaced(oldest), _) => return Ok(Some(oldest)),
-                (Force::Full, Some(message)) => return Err(TrySendError::Full(message)),
-                (Force::Closed(_), Some(message)) => return Err(TrySendError::Closed(message)),
-                (_, back) => {
-                    message = back;
-                    thread::yield_now();
-                }
+                Ok(if let Force::Displaced(oldest) = forced { Some(oldest) } else { None })
             }
         }
     }
@@ -260,7 +248,7 @@ impl<T> Sender<T> {
         match self.try_room(|shared| shared.ring.reserve(count)) {
             Push::Done => Ok(()),
             Push::Closed => Err(TrySendError::Closed(())),
-            Push::Full | Push::Busy => Err(TrySendError::Full(())),
+            Push::Full => Err(TrySendError::Full(())),
         }
     }
 
