@@ -19,9 +19,10 @@ use source::{Source, root, tree};
 const RUNTIME_ROOMS: &[Room] = &[
     // Layer 0
     Room("sync", &[]),
+    Room("blocks", &[]),
     Room("util", &["sync"]),
     // Layer 1: siblings that do not know each other.
-    Room("task", &["sync", "util"]),
+    Room("task", &["sync", "blocks", "util"]),
     Room("driver", &["sync", "util"]),
     Room("driver::wheel", &[]),
     // Layer 2: the only rooms that know both.
@@ -64,6 +65,13 @@ const CHANNELS_ROOMS: &[Room] = &[
     Room("wait_queue", &["sync", "probe", "wake_batch", "block"]),
     Room("semaphore", &["sync", "probe", "wait_queue", "block"]),
     Room("notify", &["sync", "probe", "wait_queue", "block"]),
+    Room("event", &["sync", "probe", "wait_queue", "block"]),
+    Room("barrier", &["sync", "probe", "wait_queue", "block"]),
+    Room("atomic_wait", &["sync", "probe", "wait_queue", "block"]),
+    Room("counter", &["sync"]),
+    Room("once_cell", &["sync", "probe", "semaphore", "event"]),
+    Room("pool", &["sync", "semaphore", "block"]),
+    Room("queue", &["sync", "probe", "wait_queue", "block"]),
     Room(
         "channel",
         &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "chain", "block", "semaphore"],
@@ -79,6 +87,7 @@ const UNSAFE_FILES: &[&str] = &[
     "channels/src/wait_queue.rs",
     "channels/src/wait_queue/list.rs",
     "channels/src/waker_slot.rs",
+    "runtime/src/blocks.rs",
     "runtime/src/context.rs",
     "runtime/src/driver/timerfd.rs",
     "runtime/src/hyper.rs",
@@ -114,12 +123,17 @@ const STD_ALLOWED: &[(&str, &str)] = &[
     ("channels/src/block.rs", "std::sync::Arc"),
     ("channels/src/semaphore.rs", "std::sync::Arc"),
     ("runtime/src/util/block.rs", "std::sync::Arc"),
+    // A store of memory, touched for a few instructions, in no protocol; it must be a `static`.
+    ("runtime/src/blocks.rs", "std::sync::Mutex"),
+    ("runtime/src/blocks.rs", "std::sync::MutexGuard"),
+    ("runtime/src/blocks.rs", "std::sync::PoisonError"),
 ];
 
 /// Where a thread-local may be declared.
 const THREAD_LOCAL_FILES: &[&str] = &[
     "channels/src/probe.rs",
     "channels/src/sync.rs",
+    "runtime/src/blocks.rs",
     "runtime/src/context.rs",
     "runtime/src/local.rs",
     "runtime/src/macros.rs",
