@@ -53,7 +53,7 @@ const RESERVED: u64 = 2;
 /// One step of a position, in `tail` and in `head`.
 const ONE: u64 = 1 << 21;
 /// How many places can be reserved at a time.
-pub(crate) const RESERVED_MAX: usize = (ONE / RESERVED - 1) as usize;
+const RESERVED_MAX: usize = (ONE / RESERVED - 1) as usize;
 
 /// In a stamp, beside the position: the value is there.
 const WRITTEN: u64 = 1;
@@ -127,31 +127,37 @@ struct Place<T>(Claim<T>);
 /// Some in a row, in one block, that are to be read: the first, and how many.
 struct Places<'a, T>(Claim<T>, u64, &'a Chain<T>);
 
+#[inline]
 fn position(word: u64) -> u64 {
     word & !(ONE - 1)
 }
 
+#[inline]
 fn reserved(tail: u64) -> u64 {
     (tail & (ONE - 1)) / RESERVED
 }
 
 /// Where in its block a position is.
+#[inline]
 fn offset(word: u64) -> u64 {
     word / ONE % LAP
 }
 
 /// How many messages there were before a position, were it not for wrapping.
+#[inline]
 fn count(word: u64) -> u64 {
     word / ONE / LAP * SLOTS + offset(word).min(SLOTS)
 }
 
 /// How many messages there are from one position to a later one.
+#[inline]
 fn distance(from: u64, to: u64) -> u64 {
     let laps = (to / ONE / LAP).wrapping_sub(from / ONE / LAP) % (u64::MAX / ONE / LAP + 1);
     laps * SLOTS + offset(to).min(SLOTS) - offset(from).min(SLOTS)
 }
 
 /// Whether `a` is further than `b`; both within half of all there are.
+#[inline]
 fn is_past(a: u64, b: u64) -> bool {
     (a.wrapping_sub(b) as i64) > 0
 }
@@ -309,8 +315,14 @@ impl<T> Chain<T> {
         }
     }
 
+    /// How many places can be reserved at a time.
+    pub(crate) fn reserved_max(&self) -> usize {
+        RESERVED_MAX
+    }
+
     /// Reserves `count` places: each lets one value in, even after `close`, and is given up by
-    /// `push_reserved` or `unreserve`. `Full`: that would make more than [`RESERVED_MAX`].
+    /// `push_reserved` or `unreserve`. `Full`: that would make more than
+    /// [`reserved_max`](Self::reserved_max).
     pub(crate) fn reserve(&self, count: usize) -> Push {
         // Ordering: as in `claim`.
         let mut tail = self.tail.word.load(Acquire);

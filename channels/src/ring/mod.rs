@@ -35,13 +35,17 @@ use crate::shim::{Mutex, Stamp, UnsafeCell};
 #[cfg(test)]
 mod tests;
 
-/// The largest capacity: positions keep 34 bits then.
+/// The largest capacity.
 pub(crate) const CAPACITY_MAX: usize = 1 << 28;
 
 /// In `tail`: no new push and no new reservation.
 const CLOSED: u64 = 1;
 /// In `tail`: one reserved place.
 const RESERVED: u64 = 2;
+/// One step of a position, in `tail` and in `head`.
+const ONE: u64 = 1 << 22;
+/// How many places can be reserved at a time, if the ring has so many.
+const RESERVED_MAX: usize = (ONE / RESERVED - 1) as usize;
 
 /// In a stamp, beside the position: the value is there.
 const FULL: u64 = 1;
@@ -73,24 +77,46 @@ unsafe impl<T: Send> Sync for Slot<T> {}
 
 /// See the head of this file.
 pub(crate) struct Ring<T> {
-    /// The position, then the reserved places, then CLOSED, from the high bits to the low.
+    /// The position, from bit 22 up; below that, the reserved places and CLOSED.
     tail: End,
     /// The position, in the same bits.
     head: End,
     /// As many as the next power of two.
     slots: Box<[Slot<T>]>,
-    capacity: usize,
+    /// In steps of a position.
+    capacity: u64,
     /// Held by the one who puts in more than there is room for.
     displacing: Mutex<()>,
-    /// One step of a position is `1 << shift`.
-    shift: u32,
 }
 
-/// Positions in a row that were claimed and are not done with: the first, and how many.
+/// Positions in a row that were claimed and are not done with: from the one to before the other.
 struct Places<'a, T> {
     ring: &'a Ring<T>,
     position: u64,
-    left: u64,
+    end: u64,
+}
+
+#[inline]
+fn position(word: u64) -> u64 {
+    word & !(ONE - 1)
+}
+
+#[inline]
+fn reserved(tail: u64) -> u64 {
+    (tail & (ONE - 1)) / RESERVED
+}
+
+/// What a `tail` and a `head` of the same time, or an older one, leave no room for: messages, and reserved
+/// places. In steps.
+#[inline]
+fn used(tail: u64, head: u64) -> u64 {
+    position(tail).wrapping_sub(head) + reserved(tail) * ONE
+}
+
+/// How far it is from `head` to `seen`, which may be behind it. In steps.
+#[inline]
+fn ready(head: u64, seen: u64) -> u64 {
+    (seen.wrapping_sub(head) as i64).max(0) as u64
 }
 
 /// What came of a push or a reservation.
@@ -130,7 +156,7 @@ pub(crate) struct Look {
     pub(crate) len: usize,
     pub(crate) reserved: usize,
     pub(crate) closed: bool,
-    /// How many were pushed and popped so far; they wrap, after 2^40 at the least for up to a million places.
+    /// How many were pushed and popped so far; they wrap, after 2^40 at the least.
     pub(crate) pushed: u64,
     pub(crate) popped: u64,
 }
@@ -139,76 +165,38 @@ impl<T> Ring<T> {
     /// A ring of `capacity` places, from 1 to [`CAPACITY_MAX`].
     pub(crate) fn new(capacity: usize) -> Ring<T> {
         assert!((1..=CAPACITY_MAX).contains(&capacity));
-        // Beside CLOSED, any number of reserved places from 0 to the capacity.
-        let shift = 1 + u64::BITS - (capacity as u64).leading_zeros();
         let slots = (0..capacity.next_power_of_two() as u64)
-            .map(|position| Slot {
-                stamp: Stamp::new(position << shift),
-                value: UnsafeCell::new(MaybeUninit::uninit()),
-            })
+            .map(|at| Slot { stamp: Stamp::new(at * ONE), value: UnsafeCell::new(MaybeUninit::uninit()) })
             .collect();
         let end = || End { word: AtomicU64::new(0), seen: AtomicU64::new(0) };
-        Ring { tail: end(), head: end(), slots, capacity, displacing: Mutex::new(()), shift }
+        let capacity = capacity as u64 * ONE;
+        Ring { tail: end(), head: end(), slots, capacity, displacing: Mutex::new(()) }
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity
-    }
-
-    /// So many steps, as a difference of positions.
-    #[inline]
-    fn steps(&self, count: u64) -> u64 {
-        count << self.shift
-    }
-
-    /// The position in a word.
-    #[inline]
-    fn position(&self, word: u64) -> u64 {
-        word & !(self.steps(1) - 1)
-    }
-
-    #[inline]
-    fn reserved(&self, tail: u64) -> u64 {
-        (tail & (self.steps(1) - 1)) / RESERVED
+        (self.capacity / ONE) as usize
     }
 
     #[inline]
     fn slot(&self, position: u64) -> &Slot<T> {
-        &self.slots[(position >> self.shift) as usize & (self.slots.len() - 1)]
+        &self.slots[(position / ONE) as usize & (self.slots.len() - 1)]
     }
 
-    /// How many places a `tail` and a `head` of the same time, or an older one, leave no room for: in use,
-    /// and reserved.
+    /// Takes places at the end if there is room for so many `steps`: adds `add` to `tail`, which is returned
+    /// as it was.
     #[inline]
-    fn used(&self, tail: u64, head: u64) -> u64 {
-        (self.position(tail).wrapping_sub(head) >> self.shift) + self.reserved(tail)
-    }
-
-    /// Takes `places` places at the end if there is room for them: adds `add` to `tail`, which is returned as
-    /// it was.
-    #[inline]
-    fn claim(&self, places: u64, add: u64) -> Result<u64, Push> {
+    fn claim(&self, steps: u64, add: u64) -> Result<u64, Push> {
         // Ordering: the stamps carry the values, not the two ends. Still each end is changed with Release and
         // loaded with Acquire, here and below, so that two looks fit together: who sees a `tail` also sees
         // every `head` that its producers needed to get there, and the other way round. So `tail - head` is
         // never out of range.
         let mut tail = self.tail.word.load(Acquire);
         loop {
-            if tail & CLOSED != 0 {
-                return Err(Push::Closed);
-            }
-            if self.used(tail, self.tail.seen.load(Acquire)) + places > self.capacity as u64 {
-                let head = self.head.word.load(Acquire);
-                let now = self.tail.word.load(Acquire);
-                if now != tail {
-                    tail = now;
-                    continue;
-                }
-                if self.used(tail, head) + places > self.capacity as u64 {
-                    return Err(Push::Full);
-                }
-                // Ordering: Release pairs with the load above: who sees it sees `head` there, or further.
-                self.tail.seen.store(head, Release);
+            // Mostly, nothing is reserved, it is not closed, and there was room enough when last looked at.
+            let plain = tail & (ONE - 1) == 0;
+            let room = self.capacity - steps;
+            if !plain || tail.wrapping_sub(self.tail.seen.load(Acquire)) > room {
+                tail = self.look_for_room(tail, room)?;
             }
             match self.tail.word.compare_exchange_weak(tail, tail.wrapping_add(add), SeqCst, Acquire) {
                 Ok(_) => return Ok(tail),
@@ -217,10 +205,35 @@ impl<T> Ring<T> {
         }
     }
 
+    /// A `tail` that leaves so much `room` used at most, or why there is none.
+    #[cold]
+    fn look_for_room(&self, mut tail: u64, room: u64) -> Result<u64, Push> {
+        loop {
+            if tail & CLOSED != 0 {
+                return Err(Push::Closed);
+            }
+            if used(tail, self.tail.seen.load(Acquire)) <= room {
+                return Ok(tail);
+            }
+            let head = self.head.word.load(Acquire);
+            let now = self.tail.word.load(Acquire);
+            if now != tail {
+                tail = now;
+                continue;
+            }
+            if used(tail, head) > room {
+                return Err(Push::Full);
+            }
+            // Ordering: Release pairs with the loads of it: who sees it sees `head` there, or further.
+            self.tail.seen.store(head, Release);
+            return Ok(tail);
+        }
+    }
+
     /// The slot of the position of a `tail` that the caller has moved from there.
     #[inline]
     fn place(&self, tail: u64) -> Place<'_, T> {
-        let position = self.position(tail);
+        let position = position(tail);
         Place { slot: self.slot(position), position }
     }
 
@@ -228,7 +241,7 @@ impl<T> Ring<T> {
     #[inline]
     pub(crate) fn push(&self, value: &mut Option<T>) -> Push {
         debug_assert!(value.is_some());
-        match self.claim(1, self.steps(1)) {
+        match self.claim(ONE, ONE) {
             Ok(tail) => {
                 if let Some(value) = value.take() {
                     self.place(tail).write(value);
@@ -239,9 +252,31 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Reserves `count` places, from 1 to the capacity. Each is given up by `push_reserved` or `unreserve`.
+    /// How many places can be reserved at a time.
+    pub(crate) fn reserved_max(&self) -> usize {
+        self.capacity().min(RESERVED_MAX)
+    }
+
+    /// Reserves `count` places. Each is given up by `push_reserved` or `unreserve`. `Full` too if that would
+    /// make more than [`reserved_max`](Self::reserved_max).
     pub(crate) fn reserve(&self, count: usize) -> Push {
-        self.claim(count as u64, count as u64 * RESERVED).map_or_else(|why| why, |_| Push::Done)
+        // Ordering: as in `claim`.
+        let mut tail = self.tail.word.load(Acquire);
+        loop {
+            let steps = count.min(self.capacity()) as u64 * ONE;
+            tail = match self.look_for_room(tail, self.capacity - steps) {
+                Ok(tail) => tail,
+                Err(why) => return why,
+            };
+            if count > self.reserved_max() - reserved(tail) as usize {
+                return Push::Full;
+            }
+            let next = tail + count as u64 * RESERVED;
+            match self.tail.word.compare_exchange_weak(tail, next, Release, Acquire) {
+                Ok(_) => return Push::Done,
+                Err(now) => tail = now,
+            }
+        }
     }
 
     /// Puts a value in a place that was reserved, whether the ring is closed or not. True: it is closed.
@@ -249,7 +284,7 @@ impl<T> Ring<T> {
     pub(crate) fn push_reserved(&self, value: T) -> bool {
         // Ordering: SeqCst as in `claim`. It also acquires: if it comes after a `close`, what was done before
         // that is seen, such as the end of the last receiver.
-        let tail = self.tail.word.fetch_add(self.steps(1) - RESERVED, SeqCst);
+        let tail = self.tail.word.fetch_add(ONE - RESERVED, SeqCst);
         self.place(tail).write(value);
         tail & CLOSED != 0
     }
@@ -261,50 +296,56 @@ impl<T> Ring<T> {
         self.tail.word.fetch_sub(count as u64 * RESERVED, SeqCst) & CLOSED != 0
     }
 
-    /// Claims up to `limit` positions at `head`, or says why not.
+    /// Claims positions at `head`, up to so many `steps`, or says why not.
     #[inline]
-    fn lift(&self, limit: u64) -> Result<Places<'_, T>, Pop<T>> {
+    fn lift(&self, steps: u64) -> Result<Places<'_, T>, Pop<T>> {
         // Ordering: as in `claim`, here and below.
         let mut head = self.head.word.load(Acquire);
         loop {
-            let mut ready = self.ready_at(head, self.head.seen.load(Acquire));
-            if ready < limit {
-                let tail = self.tail.word.load(Acquire);
-                let now = self.head.word.load(Acquire);
-                if now != head {
-                    head = now;
-                    continue;
+            let next = if ready(head, self.head.seen.load(Acquire)) >= steps {
+                head.wrapping_add(steps)
+            } else {
+                match self.look_for_values(head)? {
+                    (now, seen) if now == head => head.wrapping_add(ready(head, seen).min(steps)),
+                    (now, _) => {
+                        head = now;
+                        continue;
+                    }
                 }
-                let seen = self.position(tail);
-                ready = self.ready_at(head, seen);
-                if ready == 0 {
-                    let is_last = tail & CLOSED != 0 && self.reserved(tail) == 0;
-                    return Err(if is_last { Pop::Closed } else { Pop::Empty });
-                }
-                // Ordering: Release pairs with the load above: who sees it sees `tail` there, or further.
-                self.head.seen.store(seen, Release);
-            }
-            let count = ready.min(limit);
-            let next = head.wrapping_add(self.steps(count));
+            };
             // Ordering: SeqCst, for `WaitQueue::release`, which our caller calls next.
             match self.head.word.compare_exchange_weak(head, next, SeqCst, Acquire) {
-                Ok(_) => return Ok(Places { ring: self, position: head, left: count }),
+                Ok(_) => return Ok(Places { ring: self, position: head, end: next }),
                 Err(now) => head = now,
             }
         }
     }
 
-    /// How many positions there are from `head` to `seen`, which may be behind it.
-    #[inline]
-    fn ready_at(&self, head: u64, seen: u64) -> u64 {
-        let ready = seen.wrapping_sub(head) as i64 >> self.shift;
-        ready.max(0) as u64
+    /// Where `head` is now, and how far `tail` has come, if that is further.
+    #[cold]
+    fn look_for_values(&self, mut head: u64) -> Result<(u64, u64), Pop<T>> {
+        loop {
+            let tail = self.tail.word.load(Acquire);
+            let now = self.head.word.load(Acquire);
+            if now != head {
+                head = now;
+                continue;
+            }
+            let seen = position(tail);
+            if seen == head {
+                let is_last = tail & CLOSED != 0 && reserved(tail) == 0;
+                return Err(if is_last { Pop::Closed } else { Pop::Empty });
+            }
+            // Ordering: Release pairs with the load in `lift`: who sees it sees `tail` there, or further.
+            self.head.seen.store(seen, Release);
+            return Ok((head, seen));
+        }
     }
 
     /// Takes the oldest value.
     #[inline]
     pub(crate) fn pop(&self) -> Pop<T> {
-        match self.lift(1) {
+        match self.lift(ONE) {
             Ok(mut places) => match places.next() {
                 Some(value) => Pop::Got(value),
                 None => unreachable!("there is one place at least"),
@@ -315,15 +356,14 @@ impl<T> Ring<T> {
 
     /// Takes up to `limit` of the oldest values at once, and appends them.
     pub(crate) fn pop_many(&self, limit: usize, to: &mut Vec<T>) -> Pop<usize> {
-        let limit = limit.min(self.capacity);
         // Now, as nothing may go wrong between the claim and the end of the reading.
         to.reserve(limit.min(self.look().len.max(1)));
         let most = limit.min(to.capacity() - to.len());
-        match self.lift(most as u64) {
+        match self.lift(most as u64 * ONE) {
             Ok(places) => {
-                let count = places.left as usize;
+                let before = to.len();
                 to.extend(places);
-                Pop::Got(count)
+                Pop::Got(to.len() - before)
             }
             Err(Pop::Closed) => Pop::Closed,
             Err(_) => Pop::Empty,
@@ -354,15 +394,10 @@ impl<T> Ring<T> {
                 return Force::Closed;
             }
             // Then there is no value that could be displaced.
-            if self.reserved(tail) == self.capacity as u64 {
+            if reserved(tail) * ONE == self.capacity {
                 return Force::Full;
             }
-            match self.tail.word.compare_exchange_weak(
-                tail,
-                tail.wrapping_add(self.steps(1)),
-                SeqCst,
-                Acquire,
-            ) {
+            match self.tail.word.compare_exchange_weak(tail, tail.wrapping_add(ONE), SeqCst, Acquire) {
                 Ok(_) => break,
                 Err(now) => tail = now,
             }
@@ -376,16 +411,11 @@ impl<T> Ring<T> {
                 head = now;
                 continue;
             }
-            if self.used(tail, head) <= self.capacity as u64 {
+            if used(tail, head) <= self.capacity {
                 break None;
             }
-            match self.head.word.compare_exchange_weak(
-                head,
-                head.wrapping_add(self.steps(1)),
-                SeqCst,
-                Acquire,
-            ) {
-                Ok(_) => break Places { ring: self, position: head, left: 1 }.next(),
+            match self.head.word.compare_exchange_weak(head, head.wrapping_add(ONE), SeqCst, Acquire) {
+                Ok(_) => break Places { ring: self, position: head, end: head.wrapping_add(ONE) }.next(),
                 Err(now) => head = now,
             }
         };
@@ -411,7 +441,7 @@ impl<T> Ring<T> {
     /// comes to see.
     pub(crate) fn free(&self) -> usize {
         let Look { len, reserved, closed, .. } = self.look();
-        if closed { usize::MAX } else { self.capacity - (len + reserved) }
+        if closed { usize::MAX } else { self.capacity() - (len + reserved) }
     }
 
     /// How many values a pop would find. All there are when nothing will come, so that whoever waits comes to
@@ -430,15 +460,15 @@ impl<T> Ring<T> {
             if self.tail.word.load(Acquire) != tail {
                 continue;
             }
-            let reserved = self.reserved(tail) as usize;
-            let len = self.used(tail, head) as usize - reserved;
+            let reserved = reserved(tail) as usize;
+            let len = (position(tail).wrapping_sub(head) / ONE) as usize;
             return Look {
                 // While one is forced in, there is one too many.
-                len: len.min(self.capacity - reserved),
+                len: len.min(self.capacity() - reserved),
                 reserved,
                 closed: tail & CLOSED != 0,
-                pushed: tail >> self.shift,
-                popped: head >> self.shift,
+                pushed: tail / ONE,
+                popped: head / ONE,
             };
         }
     }
@@ -485,16 +515,18 @@ impl<T> Iterator for Places<'_, T> {
 
     #[inline]
     fn next(&mut self) -> Option<T> {
-        self.left = self.left.checked_sub(1)?;
         let (ring, position) = (self.ring, self.position);
-        self.position = position.wrapping_add(ring.steps(1));
+        if position == self.end {
+            return None;
+        }
+        self.position = position.wrapping_add(ONE);
         let slot = ring.slot(position);
         // What this waits for is set in `Place::write`: the value is in.
         slot.stamp.wait_for(position | FULL);
         // SAFETY: table at `Slot`, second row: the value is there, and ours to take. Nobody reads it again, as
         // neither `head` nor this claim comes back here.
         let value = slot.value.with(|cell| unsafe { (*cell).assume_init_read() });
-        slot.stamp.set(position.wrapping_add(ring.steps(ring.slots.len() as u64)));
+        slot.stamp.set(position.wrapping_add(ring.slots.len() as u64 * ONE));
         Some(value)
     }
 }

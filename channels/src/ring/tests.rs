@@ -108,13 +108,13 @@ mod unit {
         for capacity in [1, 2, 3] {
             let ring = Ring::new(capacity);
             // A lap before positions wrap, as if that many messages had gone through.
-            let start = 0_u64.wrapping_sub(ring.steps(ring.slots.len() as u64));
+            let start = 0_u64.wrapping_sub(ring.slots.len() as u64 * ONE);
             for end in [&ring.tail, &ring.head] {
                 end.word.store(start, SeqCst);
                 end.seen.store(start, SeqCst);
             }
             for (index, slot) in ring.slots.iter().enumerate() {
-                slot.stamp.set(start + ring.steps(index as u64));
+                slot.stamp.set(start + index as u64 * ONE);
             }
             for round in 0..4 * capacity {
                 for value in 0..capacity {

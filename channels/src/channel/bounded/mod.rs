@@ -150,13 +150,13 @@ impl<T> Shared<T> {
     /// To be called after each message that was put in.
     #[inline]
     fn sent(&self) {
-        release(&self.messages, || self.ring.ready());
+        self.messages.release(|| self.ring.ready());
     }
 
     /// To be called after each message that was taken out.
     #[inline]
     fn received(&self) {
-        release(&self.room, || self.ring.free());
+        self.room.release(|| self.ring.free());
     }
 
     /// Puts a message where a permit has kept room for it.
@@ -230,18 +230,6 @@ impl<T> Shared<T> {
     fn address(&self) -> *const () {
         (&raw const *self).cast()
     }
-}
-
-/// Invites who waits, after a unit was put in.
-///
-/// `release_one` does nothing while somebody is invited already and has not come: that one will see to the
-/// rest. So a sender that fills the ring for one receiver touches the lock once, not for each message. When
-/// more than one waits we do not leave it at that, since the one who was invited may take its time. How many
-/// wait may have changed when `release_one` looks; then the one who was invited runs the pass when it comes,
-/// as always.
-#[inline]
-fn release(line: &WaitQueue, units: impl Fn() -> usize) {
-    if line.waiters() <= 1 { line.release_one(units) } else { line.release(units) }
 }
 
 /// Adds one to a count of ends that was not 0; false: it was.

@@ -189,7 +189,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// [`SendError`] once the channel is closed, or when `count` is more than its
-    /// [`max_capacity`](Sender::max_capacity).
+    /// [`max_capacity`](Sender::max_capacity), or more than two million.
     ///
     /// # Cancel safety
     /// **Loses its place in line.** No room is lost.
@@ -546,7 +546,7 @@ fn poll_rooms<T>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), SendError<()>>> {
     ready!(probe::poll_budget(cx));
-    if count == 0 || count > shared.ring.capacity() {
+    if count == 0 || count > shared.ring.reserved_max() {
         let ok = count == 0 && !shared.ring.is_closed();
         return Poll::Ready(if ok { Ok(()) } else { Err(SendError(())) });
     }
