@@ -16,7 +16,6 @@ use super::shared::{IsClosed, Shared, poll_units};
 use crate::channel::error::{SendError, SendTimeoutError, TrySendError};
 use crate::probe::Wait;
 use crate::ring::{Force, Push};
-use crate::shim::thread;
 use crate::wait_queue::{Outcome, WaitQueue};
 
 /// Where the message of a send lies until it is sent.
@@ -52,7 +51,7 @@ pub struct Deliver<'a, T, K: Kind, X, M = Option<T>> {
 }
 
 impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, M> {
-    /// Sends if there is room, and it is our turn. `Full` stands for "not your turn" too, never for "busy".
+    /// Sends if there is room, and it is our turn. `Full` stands for "not your turn" too.
     #[inline]
     fn push(&mut self) -> Push {
         let (shared, message) = (self.shared, self.message.borrow_mut());
@@ -89,19 +88,18 @@ impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, 
 
     fn displace(&mut self) -> Option<Result<(), SendError<M::Back>>> {
         let shared = self.shared;
-        loop {
-            let forced = shared.store.force(self.message.borrow_mut());
-            if matches!(forced, Force::Displaced(_) | Force::Closed(Some(_))) {
-                shared.flow.iter().for_each(|flow| flow.drops());
+        match shared.store.force(self.message.borrow_mut()) {
+            Force::Full => None,
+            Force::Closed => Some(Err(SendError(self.message.back()))),
+            Force::Done => {
+                shared.sent();
+                Some(Ok(()))
             }
-            match forced {
-                Force::Busy => thread::yield_now(),
-                Force::Full => return None,
-                Force::Closed(_) => return Some(Err(SendError(self.message.back()))),
-                Force::Done | Force::Displaced(_) => {
-                    shared.sent();
-                    return Some(Ok(()));
-                }
+            Force::Displaced(oldest) => {
+                shared.sent();
+                shared.flow.iter().for_each(|flow| flow.drops());
+                drop(oldest);
+                Some(Ok(()))
             }
         }
     }
@@ -219,7 +217,7 @@ impl<T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Work for Deliver<'_, T, K
         match self.push() {
             Push::Done => Some(Ok(())),
             Push::Closed => Some(Err(SendError(self.message.back()))),
-            Push::Full | Push::Busy => self.overflow(),
+            Push::Full => self.overflow(),
         }
     }
 
@@ -280,8 +278,6 @@ impl<T, K: Kind, X: BorrowMut<Tx<T, K>>> Operation<Deliver<'_, T, K, X>> {
     }
 }
 
-debug_by_name!(Deliver<'a, T, K, X, M>);
-
 /// Comes to a place of meeting.
 fn offer<T, K: Kind>(
     shared: &Shared<T, K>,
@@ -297,21 +293,19 @@ fn offer<T, K: Kind>(
     step
 }
 
-/// Takes room as the rule of the line allows. `Full` stands for "not your turn" too, never for "busy".
+/// Takes room as the rule of the line allows. `Full` stands for "not your turn" too.
 #[inline]
 pub(super) fn try_room<T>(line: &WaitQueue, store: &impl Store<T>, mut take: impl FnMut() -> Push) -> Push {
-    loop {
-        let mut answer = Push::Full;
-        let taken = line.try_claim(|| {
-            answer = take();
-            (answer == Push::Done).then_some(())
-        });
-        match (taken, answer) {
-            (Some(()), _) => return Push::Done,
-            // A receiver is between two steps. We wait for it, so that `Full` means that it is full.
-            (None, Push::Busy) => thread::yield_now(),
-            (None, Push::Full) if store.is_closed() => return Push::Closed,
-            (None, answer) => return answer,
-        }
+    let mut answer = Push::Full;
+    let taken = line.try_claim(|| {
+        answer = take();
+        (answer == Push::Done).then_some(())
+    });
+    match (taken, answer) {
+        (Some(()), _) => Push::Done,
+        (None, Push::Full) if store.is_closed() => Push::Closed,
+        (None, answer) => answer,
     }
 }
+
+debug_by_name!(Deliver<'a, T, K, X, M>);

@@ -9,7 +9,7 @@
 use std::fmt;
 
 use super::meet::Meet;
-use crate::chain::{Chain, RESERVED_MAX};
+use crate::chain::Chain;
 use crate::ring::{CAPACITY_MAX, Force, Look, Pop, Push, Ring};
 
 /// Many senders, many receivers. What [`bounded`](crate::channel::bounded) and its kin make.
@@ -155,8 +155,8 @@ impl<T> Store<T> for Many<T> {
             Many::Ring(ring) => ring.force(message),
             Many::Chain(chain) => match chain.push(message) {
                 Push::Done => Force::Done,
-                Push::Closed => Force::Closed(None),
-                Push::Full | Push::Busy => Force::Busy,
+                Push::Closed => Force::Closed,
+                Push::Full => Force::Full,
             },
             Many::Meet(_) => no_room(),
         }
@@ -228,8 +228,9 @@ impl<T> Store<T> for Many<T> {
 
     fn reservable(&self) -> usize {
         match self {
-            Many::Chain(_) => RESERVED_MAX,
-            _ => self.capacity(),
+            Many::Ring(ring) => ring.reserved_max(),
+            Many::Chain(chain) => chain.reserved_max(),
+            Many::Meet(_) => 0,
         }
     }
 

@@ -179,7 +179,7 @@ pub(super) fn try_rooms<T, K: Kind>(
     match pushed {
         Push::Done => Ok(()),
         Push::Closed => Err(TrySendError::Closed(())),
-        Push::Full | Push::Busy => Err(TrySendError::Full(())),
+        Push::Full => Err(TrySendError::Full(())),
     }
 }
 

@@ -15,7 +15,6 @@ use super::shared::{IsClosed, Shared, State, poll_units};
 use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::probe::Wait;
 use crate::ring::Pop;
-use crate::shim::thread;
 use crate::wait_queue::Outcome;
 
 /// The work of [`Receiver::recv`](crate::channel::Receiver::recv).
@@ -44,30 +43,23 @@ impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
                 Step::Waits(..) | Step::Nobody => Err(TryRecvError::Empty),
             };
         }
-        loop {
-            let mut answer = None;
-            let taken = shared.messages.try_claim(|| match shared.store.pop(self.rx.borrow_mut()) {
-                Pop::Got(message) => Some(message),
-                other => {
-                    answer = Some(other);
-                    None
-                }
-            });
-            return match (taken, answer) {
-                (Some(message), _) => {
-                    shared.received();
-                    Ok(message)
-                }
-                // A sender is between two steps. We wait for it, so that `Empty` means that it is empty.
-                (None, Some(Pop::Busy)) => {
-                    thread::yield_now();
-                    continue;
-                }
-                (None, Some(Pop::Closed)) => Err(TryRecvError::Closed),
-                // Not our turn.
-                (None, None) if shared.stats().state == State::Closed => Err(TryRecvError::Closed),
-                (None, _) => Err(TryRecvError::Empty),
-            };
+        let mut answer = None;
+        let taken = shared.messages.try_claim(|| match shared.store.pop(self.rx.borrow_mut()) {
+            Pop::Got(message) => Some(message),
+            other => {
+                answer = Some(other);
+                None
+            }
+        });
+        match (taken, answer) {
+            (Some(message), _) => {
+                shared.received();
+                Ok(message)
+            }
+            (None, Some(Pop::Closed)) => Err(TryRecvError::Closed),
+            // Not our turn.
+            (None, None) if shared.stats().state == State::Closed => Err(TryRecvError::Closed),
+            (None, _) => Err(TryRecvError::Empty),
         }
     }
 
@@ -229,7 +221,7 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Gather<'_, T, K, R> {
         || match shared.store.pop_many(rx.borrow_mut(), *limit, buffer) {
             Pop::Got(count) => Some(count),
             Pop::Closed => Some(0),
-            Pop::Empty | Pop::Busy => None,
+            Pop::Empty => None,
         }
     }
 }
@@ -253,7 +245,7 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Gather<'_, T, K, R> {
             return Some(self.collect(first));
         }
         let count = shared.messages.try_claim(self.take())?;
-        shared.received_many();
+        shared.received();
         Some(count)
     }
 
@@ -273,7 +265,7 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Gather<'_, T, K, R> {
         }
         let units = || shared.store.ready();
         let count = ready!(poll_units(&shared.messages, place, 1, &units, &mut self.take(), party, cx));
-        shared.received_many();
+        shared.received();
         Poll::Ready(count)
     }
 

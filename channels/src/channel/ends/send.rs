@@ -14,8 +14,8 @@ use crate::block::deadline_after;
 use crate::channel::error::{SendError, SendTimeoutError, TrySendError};
 use crate::channel::future::{Closed, Reserve, ReserveMany, ReserveOwned, Resumed, Send};
 use crate::ring::Force;
+use crate::shim::Arc;
 use crate::shim::Ordering::Relaxed;
-use crate::shim::{Arc, thread};
 
 /// The sending end of a channel.
 ///
@@ -384,28 +384,21 @@ impl<T> Sender<T, Mpmc> {
     /// # Errors
     /// [`TrySendError::Full`] when permits keep all the room, so that there is nothing to replace, and in a
     /// rendezvous channel in which no receiver waits; [`TrySendError::Closed`] once the channel is closed.
-    /// Either has the message. If the channel is closed by another while this call has just taken out the
-    /// oldest message, that one is dropped.
+    /// Either has the message.
     pub fn force_send(&self, message: T) -> Result<Option<T>, TrySendError<T>> {
         if self.shared.store.meet().is_some() {
             return self.deliver(message).try_now().map(|()| None);
         }
         let mut message = Some(message);
-        loop {
-            let forced = self.shared.store.force(&mut message);
-            if message.is_none() {
-                self.shared.sent();
-            }
-            match (forced, message.take()) {
-                (Force::Done, _) => return Ok(None),
-                (Force::Displaced(oldest), _) => return Ok(Some(oldest)),
-                (Force::Full, Some(message)) => return Err(TrySendError::Full(message)),
-                (Force::Closed(_), Some(message)) => return Err(TrySendError::Closed(message)),
-                (_, back) => {
-                    message = back;
-                    thread::yield_now();
-                }
-            }
+        let forced = self.shared.store.force(&mut message);
+        if message.is_none() {
+            self.shared.sent();
+        }
+        match (forced, message) {
+            (Force::Displaced(oldest), _) => Ok(Some(oldest)),
+            (Force::Full, Some(message)) => Err(TrySendError::Full(message)),
+            (Force::Closed, Some(message)) => Err(TrySendError::Closed(message)),
+            (_, None) | (Force::Done, Some(_)) => Ok(None),
         }
     }
 }

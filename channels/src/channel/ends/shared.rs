@@ -5,17 +5,15 @@
 //! the wait queue's business (see `wait_queue`). Called by the ends.
 //!
 //! # What a message costs
-//! In a bounded channel, while nobody waits: two read-modify-writes to send and two to receive (claim a
-//! place, write its stamp), and a load of two waiting words on either side. The lock of a line is touched
-//! only when somebody stands in it.
+//! While nobody waits: a read-modify-write to send and one to receive (each claims a place), and a load of two
+//! waiting words on either side. The lock of a line is touched only when somebody stands in it.
 //!
 //! # Why no wake-up is lost
 //! To both lines the container is a stock of *units*: free places, and messages that are ready. Each is put
-//! in by a `SeqCst` read-modify-write (the stamp of a slot, or a change of `tail` for a reservation given
-//! up), after which `release` loads the waiting word; a waiter stores that word, fences and counts the units
-//! again. So one of them sees the other (Dekker; argued in `wait_queue`). A slot that is claimed but not
-//! written yet is no unit: it becomes one when its owner writes the stamp, and its owner then calls
-//! `release`. A channel without room between its ends has no units; see `meet.rs`.
+//! in by a `SeqCst` read-modify-write (of an end of the container, by which a place is claimed or a
+//! reservation given up), after which `release` loads the waiting word; a waiter stores that word, fences and
+//! counts the units again. So one of them sees the other (Dekker; argued in `wait_queue`). A channel without
+//! room between its ends has no units; see `meet.rs`.
 //!
 //! # The end
 //! | state   | a send | a receive           | begins when                                              |
@@ -43,9 +41,9 @@ use super::flow::Flow;
 use super::kind::{Kind, Rx, Store, Tx};
 use super::operation::Place;
 use crate::ring::{Pop, Push};
+use crate::shim::Arc;
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::shim::task::AtomicUsize;
-use crate::shim::{Arc, thread};
 use crate::wait_queue::{Outcome, WaitQueue};
 
 /// What both ends share.
@@ -93,12 +91,7 @@ impl<T, K: Kind> Shared<T, K> {
 
     /// The same for a reservation.
     pub(super) fn take_rooms(&self, tx: &mut Tx<T, K>, count: usize) -> Option<Result<(), IsClosed>> {
-        let push = self.store.reserve(tx, count);
-        if push == Push::Busy {
-            // The units may be there all the same, and the line asks again at once: let the other one finish.
-            thread::yield_now();
-        }
-        answer(push)
+        answer(self.store.reserve(tx, count))
     }
 
     /// What `poll_claim` and its kin take, for a receiver.
@@ -107,14 +100,14 @@ impl<T, K: Kind> Shared<T, K> {
         match self.store.pop(rx) {
             Pop::Got(message) => Some(Ok(message)),
             Pop::Closed => Some(Err(IsClosed)),
-            Pop::Empty | Pop::Busy => None,
+            Pop::Empty => None,
         }
     }
 
     /// To be called after each message that was put in.
     #[inline]
     pub(super) fn sent(&self) {
-        release(&self.messages, || self.store.ready());
+        self.messages.release(|| self.store.ready());
         if let Some(flow) = &self.flow {
             flow.moved(|| self.store.look().len);
         }
@@ -123,15 +116,7 @@ impl<T, K: Kind> Shared<T, K> {
     /// To be called after each message that was taken out.
     #[inline]
     pub(super) fn received(&self) {
-        release(&self.room, || self.store.free());
-        if let Some(flow) = &self.flow {
-            flow.moved(|| self.store.look().len);
-        }
-    }
-
-    /// To be called after messages were taken out by weaker means, `pop_many`.
-    pub(super) fn received_many(&self) {
-        self.room.release_after_store(|| self.store.free());
+        self.room.release(|| self.store.free());
         if let Some(flow) = &self.flow {
             flow.moved(|| self.store.look().len);
         }
@@ -159,7 +144,7 @@ impl<T, K: Kind> Shared<T, K> {
         self.sent();
         if self.store.capacity() == usize::MAX {
             // There is always room for a message, but not for any number of permits.
-            self.room.release_after_store(|| self.store.free());
+            self.room.release(|| self.store.free());
         }
         // Ordering: Acquire pairs with the count in `drop_receiver`, or is preceded by it through `tail`: see
         // the head of this file.
@@ -254,21 +239,8 @@ fn answer(push: Push) -> Option<Result<(), IsClosed>> {
     match push {
         Push::Done => Some(Ok(())),
         Push::Closed => Some(Err(IsClosed)),
-        // Busy: whoever it is will call `release`.
-        Push::Full | Push::Busy => None,
+        Push::Full => None,
     }
-}
-
-/// Invites who waits, after a unit was put in.
-///
-/// `release_one` does nothing while somebody is invited already and has not come: that one will see to the
-/// rest. So a sender that fills the ring for one receiver touches the lock once, not for each message. When
-/// more than one waits we do not leave it at that, since the one who was invited may take its time. How many
-/// wait may have changed when `release_one` looks; then the one who was invited runs the pass when it comes,
-/// as always.
-#[inline]
-fn release(line: &WaitQueue, units: impl Fn() -> usize) {
-    if line.waiters() <= 1 { line.release_one(units) } else { line.release(units) }
 }
 
 /// Adds one to a count of ends that was not 0; false: it was.

@@ -50,7 +50,7 @@ fn more_permits_than_can_be_counted_are_refused() {
     let (tx, _rx) = unbounded::<u8>();
     assert!(matches!(poll_once(pin!(tx.reserve_many(usize::MAX))), Poll::Ready(Err(_))));
     assert!(matches!(tx.try_reserve_many(usize::MAX), Err(TrySendError::Full(()))));
-    let most = tx.try_reserve_many(crate::chain::RESERVED_MAX).unwrap();
+    let most = tx.try_reserve_many(crate::chain::Chain::<u8>::new().reserved_max()).unwrap();
     let (wakes, waker) = Wakes::new();
     let mut more = pin!(tx.reserve());
     assert!(poll_with(more.as_mut(), &waker).is_pending());
