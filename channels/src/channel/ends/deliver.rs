@@ -4,7 +4,7 @@
 use std::borrow::BorrowMut;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use super::decision::Party;
@@ -12,11 +12,11 @@ use super::flow::{Flow, Overflow};
 use super::kind::{Kind, Store, Tx};
 use super::meet::{Meet, Step};
 use super::operation::{Operation, Place, Work, debug_by_name};
-use super::shared::{IsClosed, Shared, poll_units};
+use super::shared::{IsClosed, Shared, poll_units, tell};
 use crate::channel::error::{SendError, SendTimeoutError, TrySendError};
 use crate::probe::Wait;
 use crate::ring::{Force, Push};
-use crate::wait_queue::{Outcome, WaitQueue};
+use crate::wait_queue::WaitQueue;
 
 /// Where the message of a send lies until it is sent.
 pub trait Letter<T>: BorrowMut<Option<T>> {
@@ -56,10 +56,10 @@ impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, 
     fn push(&mut self) -> Push {
         let (shared, message) = (self.shared, self.message.borrow_mut());
         if let Some(meet) = shared.store.meet() {
-            return match offer(shared, meet, message, None, false) {
+            return match offer(meet, message, None, None) {
                 Step::Met(..) => Push::Done,
                 Step::Closed => Push::Closed,
-                Step::Waits(..) | Step::Nobody => Push::Full,
+                Step::Waits(_) | Step::Nobody => Push::Full,
             };
         }
         let tx = self.tx.borrow_mut();
@@ -138,40 +138,31 @@ impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, 
     fn poll_meet(
         &mut self,
         meet: &Meet<T>,
-        mut place: Pin<&mut Place>,
+        place: Pin<&mut Place>,
         party: Option<Party<'_>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<M::Back>>> {
         let message = self.message.borrow_mut();
-        if place.ticket == 0 {
-            match offer(self.shared, meet, message, party, true) {
+        let ticket = place.project().ticket;
+        let answer = if *ticket == 0 {
+            match offer(meet, message, party, Some(cx.waker())) {
                 Step::Met(..) => return Poll::Ready(Ok(())),
-                Step::Closed if party.is_none_or(Party::decides) => {
-                    return Poll::Ready(Err(SendError(self.message.back())));
+                Step::Closed => Err(IsClosed),
+                Step::Nobody => return Poll::Pending,
+                Step::Waits(mine) => {
+                    *ticket = mine;
+                    return Poll::Pending;
                 }
-                Step::Closed | Step::Nobody => return Poll::Pending,
-                Step::Waits(ticket, seen) => place.as_mut().stand(ticket, seen),
             }
+        } else {
+            ready!(meet.poll_offer(*ticket, message, cx.waker()))
+        };
+        *ticket = 0;
+        // A meeting was decided by whoever brought it about; the end is not a meeting.
+        if answer.is_err() && !party.is_none_or(Party::decides) {
+            return Poll::Pending;
         }
-        let place = place.project();
-        let Some(mut waiter) = place.waiter.as_pin_mut() else { unreachable!("made with the ticket") };
-        loop {
-            let (ticket, seen) = (*place.ticket, &mut *place.seen);
-            let ready = || meet.offered(ticket, seen, message);
-            let told = ready!(waiter.as_mut().poll_told(&self.shared.room, ticket, ready, cx));
-            // Told is who has been met, and everybody at the end; the look below says which.
-            let answer = match told {
-                Outcome::Taken(answer) => Some(answer),
-                Outcome::Told(_) => meet.offered(ticket, place.seen, message),
-            };
-            let Some(answer) = answer else { continue };
-            *place.ticket = 0;
-            // A meeting was decided by whoever brought it about; the end is not a meeting.
-            if answer.is_err() && !party.is_none_or(Party::decides) {
-                return Poll::Pending;
-            }
-            return Poll::Ready(answer.map_err(|IsClosed| SendError(self.message.back())));
-        }
+        Poll::Ready(answer.map_err(|IsClosed| SendError(self.message.back())))
     }
 }
 
@@ -279,18 +270,19 @@ impl<T, K: Kind, X: BorrowMut<Tx<T, K>>> Operation<Deliver<'_, T, K, X>> {
 }
 
 /// Comes to a place of meeting.
-fn offer<T, K: Kind>(
-    shared: &Shared<T, K>,
+fn offer<T>(
     meet: &Meet<T>,
     message: &mut Option<T>,
     party: Option<Party<'_>>,
-    stays: bool,
+    stay: Option<&Waker>,
 ) -> Step<()> {
-    let step = meet.offer(message, party, stays);
-    if let Step::Met((), receiver) = step {
-        shared.tell_receiver(receiver);
+    match meet.offer(message, party, stay) {
+        Step::Met((), receiver) => {
+            tell(receiver);
+            Step::Met((), None)
+        }
+        other => other,
     }
-    step
 }
 
 /// Takes room as the rule of the line allows. `Full` stands for "not your turn" too.

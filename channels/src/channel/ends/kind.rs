@@ -238,7 +238,7 @@ impl<T> Store<T> for Many<T> {
         match self {
             Many::Ring(ring) => ring.close(),
             Many::Chain(chain) => chain.close(),
-            Many::Meet(meet) => meet.close(),
+            Many::Meet(meet) => meet.close().is_some(),
         }
     }
 

@@ -1,41 +1,45 @@
 //! Layer 3. Where senders and receivers meet between whom there is no room: the rendezvous channel.
 //!
-//! Owns who is here and waits, and the messages of those: *offers*, each with its message, and *wants*. Names
-//! no line and no waker; whoever brings about a meeting tells the other side through the line it stands in.
-//! Called by the ends of the channel alone.
+//! Owns who is here and waits, in the order in which they came: *offers*, each with its message, and *wants*,
+//! and of each the waker. Called by the ends of the channel alone.
 //!
 //! # The protocol
-//! The lock of [`State`] decides, the line of that side wakes. Both sides do the same:
-//! 1. Come: under the lock, meet the first of the other side that still can, or leave an offer or a want, with
-//!    a ticket. Whoever is met is told by its ticket, through its line, after the lock.
-//! 2. Wait in line. Each look that the line asks for costs one load, as long as [`Meet::turns`] has not moved
-//!    since the last one; if it has, the lock says what became of the ticket.
-//! 3. Leave: under the lock, take back the offer or the want. It may be too late for that; then the meeting
-//!    has taken place.
+//! One lock decides everything, and whoever is to be told is woken after it. Both sides do the same:
+//! 1. Come: meet the first of the other side that still can, or leave an offer or a want, with a ticket.
+//! 2. Look, at each poll, what became of the ticket; if nothing has, see that the right waker is there.
+//! 3. Leave: take back the offer or the want. It may be too late for that; then the meeting has taken place.
 //!
-//! *No wake-up is lost*: a meeting moves `turns` under the lock, and its maker then asks the line, by the
-//! handshake argued in `wait_queue`, whether anybody stands there; a waiter stands in line before it loads
-//! `turns` for the last time. *No message is lost*: one that was handed to a receive which leaves without
-//! looking goes to the next want, and if there is none, to the next that comes.
+//! *No wake-up is lost*, as who waits has left its waker in the same step in which it saw that nobody is
+//! there. *No message is lost*: one that was handed to a receive which leaves without looking goes to the
+//! next want, and if there is none, to the next that comes.
 //!
 //! An operation of a select has a [`Party`]: it can be met only if its select has decided nothing yet.
+//!
+//! # Why not the wait queue
+//! Nobody is invited here to try: a meeting is over when the other side is told of it, and what it got has
+//! its ticket on it. So none of the rules of that line apply, which are about units that any waiter may take;
+//! it would only keep the wakers, at the price of a second lock in each step. A ticket is a line of length
+//! one, as each end of a oneshot channel is.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::mem;
+use std::task::{Poll, Waker};
 
 use super::decision::{self, Decision, Pair, Party};
+use super::shared::IsClosed;
 use crate::ring::Look;
-use crate::shim::Ordering::{Acquire, Release};
+use crate::shim::Ordering::Relaxed;
 use crate::shim::task::AtomicUsize;
-use crate::shim::{Arc, Mutex, MutexGuard};
+use crate::shim::{Arc, Mutex};
 
 /// See the head of this file.
 #[derive(Debug)]
 pub struct Meet<T> {
     state: Mutex<State<T>>,
-    /// Moves with each meeting and with the end.
-    turns: AtomicUsize,
+    /// About how many senders and receivers wait: a hint, whether it is worth while to have a waker ready.
+    offers: AtomicUsize,
+    wants: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -53,17 +57,25 @@ struct State<T> {
     strays: VecDeque<T>,
     sent: u64,
     received: u64,
+    peak: usize,
 }
 
+/// One who waits.
 #[derive(Debug)]
 struct Entry {
     ticket: usize,
     party: Option<(Arc<Decision>, usize)>,
+    /// None once it was called, which only the end does while the entry stays.
+    waker: Option<Waker>,
 }
 
 impl Entry {
     fn party(&self) -> Option<Party<'_>> {
         self.party.as_ref().map(|(decision, number)| Party { decision, number: *number })
+    }
+
+    fn is_armed(&self, waker: &Waker) -> bool {
+        self.waker.as_ref().is_some_and(|mine| mine.will_wake(waker))
     }
 }
 
@@ -71,17 +83,14 @@ impl Entry {
 #[derive(Debug)]
 #[must_use]
 pub(super) enum Step<R> {
-    /// Done. Who has this ticket must be told, if any.
-    Met(R, Option<usize>),
-    /// It stays, with this ticket; `turns` is at so much.
-    Waits(usize, usize),
+    /// Done. This one must be woken, if any.
+    Met(R, Option<Waker>),
+    /// It stays, with this ticket.
+    Waits(usize),
     /// Nobody is here, and it does not want to stay; or its select has done something else.
     Nobody,
     Closed,
 }
-
-/// What became of a ticket, if anything.
-pub(super) type Answer<R> = Option<Result<R, super::shared::IsClosed>>;
 
 impl<T> Meet<T> {
     pub(super) fn new() -> Meet<T> {
@@ -94,102 +103,134 @@ impl<T> Meet<T> {
             strays: VecDeque::new(),
             sent: 0,
             received: 0,
+            peak: 0,
         };
-        Meet { state: Mutex::new(state), turns: AtomicUsize::new(0) }
+        Meet { state: Mutex::new(state), offers: AtomicUsize::new(0), wants: AtomicUsize::new(0) }
     }
 
-    /// Moves `turns`. Under the lock, so no two do it at once.
-    fn turn(&self, _: &mut MutexGuard<'_, State<T>>) {
-        // Ordering: Acquire and Release: who sees that it has moved takes the lock for the rest; and for who
-        // has not seen it, see the handshake in `wait_queue`.
-        self.turns.store(self.turns.load(Acquire).wrapping_add(1), Release);
+    /// Under the lock, after those who wait have changed.
+    fn hint(&self, state: &State<T>) {
+        // Ordering: Relaxed: hints.
+        self.offers.store(state.offers.len(), Relaxed);
+        self.wants.store(state.wants.len(), Relaxed);
     }
 
-    /// Whether `turns` has moved from `seen`, which it then is.
-    fn has_moved(&self, seen: &mut usize) -> bool {
-        // Ordering: Acquire, see `turn`.
-        let now = self.turns.load(Acquire);
-        mem::replace(seen, now) != now
-    }
-
-    /// Comes with a message, which is taken out of `message` if it is handed over or if it `stays`.
-    pub(super) fn offer(&self, message: &mut Option<T>, mine: Option<Party<'_>>, stays: bool) -> Step<()> {
-        let mut state = self.state.lock();
-        if state.closed {
-            return Step::Closed;
-        }
-        match state.first_want(mine) {
-            Ok(Some(ticket)) => {
-                if let Some(message) = message.take() {
-                    state.handed.push_back((ticket, message));
-                    state.sent = state.sent.wrapping_add(1);
-                }
-                self.turn(&mut state);
-                Step::Met((), Some(ticket))
+    /// Comes with a message, which is taken out of `message` if it is handed over or if it stays, to be woken
+    /// by `stay`.
+    pub(super) fn offer(
+        &self,
+        message: &mut Option<T>,
+        mine: Option<Party<'_>>,
+        stay: Option<&Waker>,
+    ) -> Step<()> {
+        // Cloned, and dropped, outside of the lock.
+        let mut waker = if self.wants.load(Relaxed) == 0 { stay.cloned() } else { None };
+        loop {
+            let mut state = self.state.lock();
+            if state.closed {
+                return Step::Closed;
             }
-            Ok(None) if stays => {
-                let entry = state.entry(mine);
+            match state.first_want(mine) {
+                Ok(Some(want)) => {
+                    state.sent = state.sent.wrapping_add(1);
+                    state.hand(want.ticket, message.take());
+                    self.hint(&state);
+                    return Step::Met((), want.waker);
+                }
+                Ok(None) => {}
+                Err(()) => return Step::Nobody,
+            }
+            if waker.is_some() {
+                let entry = state.entry(mine, waker.take());
                 let ticket = entry.ticket;
                 state.offers.extend(message.take().map(|message| (entry, message)));
-                Step::Waits(ticket, self.turns.load(Acquire))
+                self.hint(&state);
+                return Step::Waits(ticket);
             }
-            _ => Step::Nobody,
+            drop(state);
+            let Some(stay) = stay else { return Step::Nobody };
+            waker = Some(stay.clone());
         }
     }
 
-    /// Comes for a message.
-    pub(super) fn ask(&self, mine: Option<Party<'_>>, stays: bool) -> Step<T> {
-        let mut state = self.state.lock();
-        match state.first_message(mine) {
-            Ok(Some((message, from))) => {
-                if from.is_some() {
-                    state.sent = state.sent.wrapping_add(1);
-                    self.turn(&mut state);
+    /// Comes for a message, which it waits for to be woken by `stay`.
+    pub(super) fn ask(&self, mine: Option<Party<'_>>, stay: Option<&Waker>) -> Step<T> {
+        let mut waker = if self.offers.load(Relaxed) == 0 { stay.cloned() } else { None };
+        loop {
+            let mut state = self.state.lock();
+            match state.first_message(mine) {
+                Ok(Some((message, sender))) => {
+                    state.received = state.received.wrapping_add(1);
+                    self.hint(&state);
+                    return Step::Met(message, sender);
                 }
-                state.received = state.received.wrapping_add(1);
-                Step::Met(message, from)
+                Ok(None) if state.closed => return Step::Closed,
+                Ok(None) => {}
+                Err(()) => return Step::Nobody,
             }
-            Ok(None) if state.closed => Step::Closed,
-            Ok(None) if stays => {
-                let entry = state.entry(mine);
+            if waker.is_some() {
+                let entry = state.entry(mine, waker.take());
                 let ticket = entry.ticket;
                 state.wants.push_back(entry);
-                Step::Waits(ticket, self.turns.load(Acquire))
+                self.hint(&state);
+                return Step::Waits(ticket);
             }
-            _ => Step::Nobody,
+            drop(state);
+            let Some(stay) = stay else { return Step::Nobody };
+            waker = Some(stay.clone());
         }
     }
 
     /// What became of an offer; its message comes back into `message` when the channel was closed.
-    pub(super) fn offered(&self, ticket: usize, seen: &mut usize, message: &mut Option<T>) -> Answer<()> {
-        if !self.has_moved(seen) {
-            return None;
-        }
-        let mut state = self.state.lock();
-        match state.offer_at(ticket) {
-            None => Some(Ok(())),
-            Some(index) if state.closed => {
-                *message = state.offers.remove(index).map(|(_, message)| message);
-                Some(Err(super::shared::IsClosed))
+    pub(super) fn poll_offer(
+        &self,
+        ticket: usize,
+        message: &mut Option<T>,
+        waker: &Waker,
+    ) -> Poll<Result<(), IsClosed>> {
+        let mut fresh = None;
+        loop {
+            let mut state = self.state.lock();
+            let Some(index) = state.offer_at(ticket) else { return Poll::Ready(Ok(())) };
+            if state.closed {
+                let entry;
+                (entry, *message) = state.take_offer(index);
+                drop(state);
+                drop(entry);
+                return Poll::Ready(Err(IsClosed));
             }
-            Some(_) => None,
+            if arm(&mut state.offers[index].0, waker, &mut fresh) {
+                drop(state);
+                return Poll::Pending;
+            }
+            drop(state);
+            fresh = Some(waker.clone());
         }
     }
 
     /// What became of a want.
-    pub(super) fn wanted(&self, ticket: usize, seen: &mut usize) -> Answer<T> {
-        if !self.has_moved(seen) {
-            return None;
+    pub(super) fn poll_want(&self, ticket: usize, waker: &Waker) -> Poll<Result<T, IsClosed>> {
+        let mut fresh = None;
+        loop {
+            let mut state = self.state.lock();
+            if let Some(message) = state.take_handed(ticket) {
+                return Poll::Ready(Ok(message));
+            }
+            let index = state.want_at(ticket);
+            if state.closed {
+                let entry = index.and_then(|index| state.wants.remove(index));
+                drop(state);
+                drop(entry);
+                return Poll::Ready(Err(IsClosed));
+            }
+            let Some(index) = index else { unreachable!("a want stays until it is met or taken back") };
+            if arm(&mut state.wants[index], waker, &mut fresh) {
+                drop(state);
+                return Poll::Pending;
+            }
+            drop(state);
+            fresh = Some(waker.clone());
         }
-        let mut state = self.state.lock();
-        if let Some(message) = state.take_handed(ticket) {
-            return Some(Ok(message));
-        }
-        if !state.closed {
-            return None;
-        }
-        state.remove_want(ticket);
-        Some(Err(super::shared::IsClosed))
     }
 
     /// Takes an offer back, into `message`. False: it is too late, the message was taken.
@@ -197,7 +238,11 @@ impl<T> Meet<T> {
     pub(super) fn withdraw_offer(&self, ticket: usize, message: &mut Option<T>) -> bool {
         let mut state = self.state.lock();
         let Some(index) = state.offer_at(ticket) else { return false };
-        *message = state.offers.remove(index).map(|(_, message)| message);
+        let entry;
+        (entry, *message) = state.take_offer(index);
+        self.hint(&state);
+        drop(state);
+        drop(entry);
         true
     }
 
@@ -205,29 +250,39 @@ impl<T> Meet<T> {
     #[must_use]
     pub(super) fn withdraw_want(&self, ticket: usize) -> Option<T> {
         let mut state = self.state.lock();
-        state.remove_want(ticket);
-        state.take_handed(ticket)
+        let index = state.want_at(ticket);
+        let entry = index.and_then(|index| state.wants.remove(index));
+        let message = state.take_handed(ticket);
+        self.hint(&state);
+        drop(state);
+        drop(entry);
+        message
     }
 
-    /// Hands a message on that was taken and will not be looked at. Who has this ticket must be told, if any.
+    /// Hands a message on that was taken and will not be looked at. This one must be woken, if any.
     #[must_use]
-    pub(super) fn hand_on(&self, message: T) -> Option<usize> {
+    pub(super) fn hand_on(&self, message: T) -> Option<Waker> {
         let mut state = self.state.lock();
         state.received = state.received.wrapping_sub(1);
-        let Ok(Some(ticket)) = state.first_want(None) else {
+        let Ok(Some(want)) = state.first_want(None) else {
             state.strays.push_front(message);
             return None;
         };
-        state.handed.push_back((ticket, message));
-        self.turn(&mut state);
-        Some(ticket)
+        state.hand(want.ticket, Some(message));
+        self.hint(&state);
+        want.waker
     }
 
-    /// False: that was so already.
-    pub(super) fn close(&self) -> bool {
+    /// `None`: that was so already. All of these must be woken.
+    #[must_use]
+    pub(super) fn close(&self) -> Option<Vec<Waker>> {
         let mut state = self.state.lock();
-        self.turn(&mut state);
-        !mem::replace(&mut state.closed, true)
+        if mem::replace(&mut state.closed, true) {
+            return None;
+        }
+        let State { offers, wants, .. } = &mut *state;
+        let entries = offers.iter_mut().map(|(entry, _)| entry).chain(wants);
+        Some(entries.filter_map(|entry| entry.waker.take()).collect())
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -258,18 +313,37 @@ impl<T> Meet<T> {
     }
 }
 
+/// Sees that `waker` is in its entry. False: it must first be cloned, outside of the lock, into `fresh`, which
+/// has the old one afterwards.
+fn arm(entry: &mut Entry, waker: &Waker, fresh: &mut Option<Waker>) -> bool {
+    if entry.is_armed(waker) {
+        return true;
+    }
+    if fresh.is_none() {
+        return false;
+    }
+    mem::swap(&mut entry.waker, fresh);
+    true
+}
+
 impl<T> State<T> {
-    fn entry(&mut self, mine: Option<Party<'_>>) -> Entry {
+    fn entry(&mut self, mine: Option<Party<'_>>, waker: Option<Waker>) -> Entry {
         self.tickets += 1;
-        Entry { ticket: self.tickets, party: mine.map(|party| (party.decision.clone(), party.number)) }
+        let party = mine.map(|party| (party.decision.clone(), party.number));
+        Entry { ticket: self.tickets, party, waker }
+    }
+
+    fn hand(&mut self, ticket: usize, message: Option<T>) {
+        self.handed.extend(message.map(|message| (ticket, message)));
+        self.peak = self.peak.max(self.handed.len() + self.strays.len());
     }
 
     /// Meets the first receiver that still can, and takes it out. `Err`: our own select has done something
     /// else.
-    fn first_want(&mut self, mine: Option<Party<'_>>) -> Result<Option<usize>, ()> {
+    fn first_want(&mut self, mine: Option<Party<'_>>) -> Result<Option<Entry>, ()> {
         for index in 0..self.wants.len() {
             match decision::pair(mine, self.wants[index].party()) {
-                Pair::Matched => return Ok(self.wants.remove(index).map(|entry| entry.ticket)),
+                Pair::Matched => return Ok(self.wants.remove(index)),
                 Pair::Taken => return Err(()),
                 Pair::Gone => {}
             }
@@ -277,9 +351,9 @@ impl<T> State<T> {
         Ok(None)
     }
 
-    /// The message that comes first, and whose it was, unless it has strayed.
+    /// The message that comes first, and the waker of whose it was, unless it has strayed.
     #[allow(clippy::type_complexity)]
-    fn first_message(&mut self, mine: Option<Party<'_>>) -> Result<Option<(T, Option<usize>)>, ()> {
+    fn first_message(&mut self, mine: Option<Party<'_>>) -> Result<Option<(T, Option<Waker>)>, ()> {
         if !self.strays.is_empty() {
             return match decision::pair(mine, None) {
                 Pair::Matched => Ok(self.strays.pop_front().map(|message| (message, None))),
@@ -293,8 +367,9 @@ impl<T> State<T> {
         for index in 0..self.offers.len() {
             match decision::pair(mine, self.offers[index].0.party()) {
                 Pair::Matched => {
+                    self.sent = self.sent.wrapping_add(1);
                     let met = self.offers.remove(index);
-                    return Ok(met.map(|(entry, message)| (message, Some(entry.ticket))));
+                    return Ok(met.map(|(entry, message)| (message, entry.waker)));
                 }
                 Pair::Taken => return Err(()),
                 Pair::Gone => {}
@@ -307,10 +382,13 @@ impl<T> State<T> {
         self.offers.binary_search_by_key(&ticket, |(entry, _)| entry.ticket).ok()
     }
 
-    fn remove_want(&mut self, ticket: usize) {
-        if let Ok(index) = self.wants.binary_search_by_key(&ticket, |entry| entry.ticket) {
-            self.wants.remove(index);
-        }
+    fn want_at(&self, ticket: usize) -> Option<usize> {
+        self.wants.binary_search_by_key(&ticket, |entry| entry.ticket).ok()
+    }
+
+    /// The entry has a waker, which is not to be dropped under the lock.
+    fn take_offer(&mut self, index: usize) -> (Option<Entry>, Option<T>) {
+        self.offers.remove(index).unzip()
     }
 
     fn take_handed(&mut self, ticket: usize) -> Option<T> {

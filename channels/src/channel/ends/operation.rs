@@ -28,22 +28,19 @@ pin_project! {
         pub waiter: Option<Waiter>,
         // Its number in a `Meet`; 0: it is in none.
         pub ticket: usize,
-        // How far the `Meet` was when it last looked.
-        pub seen: usize,
     }
 }
 
 impl Place {
     #[inline]
     pub(crate) fn new() -> Place {
-        Place { waiter: None, ticket: 0, seen: 0 }
+        Place { waiter: None, ticket: 0 }
     }
 
-    /// Has got a ticket of a `Meet`, which was so far at the time.
-    pub(super) fn stand(mut self: Pin<&mut Self>, ticket: usize, seen: usize) {
-        let this = self.as_mut().project();
-        (*this.ticket, *this.seen) = (ticket, seen);
-        self.waiter();
+    /// Whether it waits, or has waited, for anything.
+    #[inline]
+    pub(crate) fn is_taken(&self) -> bool {
+        self.waiter.is_some() || self.ticket != 0
     }
 
     /// What stands in line. It is made now if it has to be: it is large, and most operations never wait.
@@ -132,7 +129,7 @@ pin_project! {
         #[inline]
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if this.place.waiter.is_some() {
+            if this.place.is_taken() {
                 cancel(this.work, this.place);
             }
         }

@@ -4,18 +4,17 @@
 use std::borrow::BorrowMut;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use super::decision::Party;
 use super::kind::{Kind, Rx, Store};
 use super::meet::{Meet, Step};
 use super::operation::{Operation, Place, Work, debug_by_name};
-use super::shared::{IsClosed, Shared, State, poll_units};
+use super::shared::{IsClosed, Shared, State, poll_units, tell};
 use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::probe::Wait;
 use crate::ring::Pop;
-use crate::wait_queue::Outcome;
 
 /// The work of [`Receiver::recv`](crate::channel::Receiver::recv).
 pub struct Receive<'a, T, K: Kind, R> {
@@ -37,10 +36,10 @@ impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
     pub(super) fn try_now(&mut self) -> Result<T, TryRecvError> {
         let shared = self.shared;
         if let Some(meet) = shared.store.meet() {
-            return match self.meet(meet, None, false) {
+            return match self.meet(meet, None, None) {
                 Step::Met(message, _) => Ok(message),
                 Step::Closed => Err(TryRecvError::Closed),
-                Step::Waits(..) | Step::Nobody => Err(TryRecvError::Empty),
+                Step::Waits(_) | Step::Nobody => Err(TryRecvError::Empty),
             };
         }
         let mut answer = None;
@@ -79,12 +78,14 @@ impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
     }
 
     /// Comes to a place of meeting.
-    fn meet(&self, meet: &Meet<T>, party: Option<Party<'_>>, stays: bool) -> Step<T> {
-        let step = meet.ask(party, stays);
-        if let Step::Met(_, sender) = &step {
-            self.shared.tell_sender(*sender);
+    fn meet(&self, meet: &Meet<T>, party: Option<Party<'_>>, stay: Option<&Waker>) -> Step<T> {
+        match meet.ask(party, stay) {
+            Step::Met(message, sender) => {
+                tell(sender);
+                Step::Met(message, None)
+            }
+            other => other,
         }
-        step
     }
 
     /// What a poll does that does not find a message at once.
@@ -108,37 +109,30 @@ impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
     fn poll_meet(
         &mut self,
         meet: &Meet<T>,
-        mut place: Pin<&mut Place>,
+        place: Pin<&mut Place>,
         party: Option<Party<'_>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, RecvError>> {
-        if place.ticket == 0 {
-            match self.meet(meet, party, true) {
+        let ticket = place.project().ticket;
+        let answer = if *ticket == 0 {
+            match self.meet(meet, party, Some(cx.waker())) {
                 Step::Met(message, _) => return Poll::Ready(Ok(message)),
-                Step::Closed if party.is_none_or(Party::decides) => return Poll::Ready(Err(RecvError)),
-                Step::Closed | Step::Nobody => return Poll::Pending,
-                Step::Waits(ticket, seen) => place.as_mut().stand(ticket, seen),
+                Step::Closed => Err(IsClosed),
+                Step::Nobody => return Poll::Pending,
+                Step::Waits(mine) => {
+                    *ticket = mine;
+                    return Poll::Pending;
+                }
             }
+        } else {
+            ready!(meet.poll_want(*ticket, cx.waker()))
+        };
+        *ticket = 0;
+        // A meeting was decided by whoever brought it about; the end is not a meeting.
+        if answer.is_err() && !party.is_none_or(Party::decides) {
+            return Poll::Pending;
         }
-        let place = place.project();
-        let Some(mut waiter) = place.waiter.as_pin_mut() else { unreachable!("made with the ticket") };
-        loop {
-            let (ticket, seen) = (*place.ticket, &mut *place.seen);
-            let ready = || meet.wanted(ticket, seen);
-            let told = ready!(waiter.as_mut().poll_told(&self.shared.messages, ticket, ready, cx));
-            // Told is who has been met, and everybody at the end; the look below says which.
-            let answer = match told {
-                Outcome::Taken(answer) => Some(answer),
-                Outcome::Told(_) => meet.wanted(ticket, place.seen),
-            };
-            let Some(answer) = answer else { continue };
-            *place.ticket = 0;
-            // A meeting was decided by whoever brought it about; the end is not a meeting.
-            if answer.is_err() && !party.is_none_or(Party::decides) {
-                return Poll::Pending;
-            }
-            return Poll::Ready(answer.map_err(|IsClosed| RecvError));
-        }
+        Poll::Ready(answer.map_err(|IsClosed| RecvError))
     }
 }
 
@@ -190,7 +184,7 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Receive<'_, T, K, R> {
 
     fn hand_on(&mut self, output: Result<T, RecvError>) {
         if let (Ok(message), Some(meet)) = (output, self.shared.store.meet()) {
-            self.shared.tell_receiver(meet.hand_on(message));
+            tell(meet.hand_on(message));
         }
     }
 }

@@ -34,7 +34,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::decision::Party;
 use super::flow::Flow;
@@ -45,6 +45,7 @@ use crate::shim::Arc;
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::shim::task::AtomicUsize;
 use crate::wait_queue::{Outcome, WaitQueue};
+use crate::wake_batch::quietly;
 
 /// What both ends share.
 pub(super) struct Shared<T, K: Kind> {
@@ -122,22 +123,6 @@ impl<T, K: Kind> Shared<T, K> {
         }
     }
 
-    /// Tells a receiver of a meeting, after the fact.
-    #[inline]
-    pub(super) fn tell_receiver(&self, ticket: Option<usize>) {
-        if let Some(ticket) = ticket {
-            self.messages.notify_where(0, |word| word == ticket);
-        }
-    }
-
-    /// Tells a sender of a meeting, after the fact.
-    #[inline]
-    pub(super) fn tell_sender(&self, ticket: Option<usize>) {
-        if let Some(ticket) = ticket {
-            self.room.notify_where(0, |word| word == ticket);
-        }
-    }
-
     /// Puts a message where a permit has kept room for it.
     pub(super) fn send_reserved(&self, tx: &mut Tx<T, K>, message: T) {
         let closed = self.store.push_reserved(tx, message);
@@ -164,12 +149,17 @@ impl<T, K: Kind> Shared<T, K> {
     }
 
     pub(super) fn close(&self) -> bool {
-        let first = self.store.close();
+        let first = match self.store.meet() {
+            Some(meet) => {
+                let wakers = meet.close();
+                let first = wakers.is_some();
+                wakers.into_iter().flatten().for_each(|waker| tell(Some(waker)));
+                first
+            }
+            None => self.store.close(),
+        };
         if first {
-            if self.store.meet().is_some() {
-                self.room.notify_all(0);
-                self.messages.notify_all(0);
-            } else {
+            if self.store.meet().is_none() {
                 self.received();
                 self.sent();
             }
@@ -231,6 +221,14 @@ impl<T, K: Kind> Shared<T, K> {
     /// What a report says a task waits for.
     pub(super) fn address(&self) -> *const () {
         (&raw const *self).cast()
+    }
+}
+
+/// Wakes one who has been met, or heard of the end. Under no lock.
+#[inline]
+pub(super) fn tell(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        quietly(|| waker.wake());
     }
 }
 

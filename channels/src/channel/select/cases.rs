@@ -205,7 +205,7 @@ impl<W: Work, F> Case<W, F> {
 
     fn leave(self: Pin<&mut Self>) {
         let this = self.project();
-        if this.place.waiter.is_some() {
+        if this.place.is_taken() {
             cancel(this.work, this.place);
         }
     }
