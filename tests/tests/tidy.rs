@@ -32,6 +32,7 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("scheduler", &["task", "driver", "context", "sync", "util"]),
     Room("context", &["scheduler", "task", "driver", "sync", "util"]),
     // Layer 3: what users hold. No task, no queue, no atomic.
+    Room("gather", &["sync", "util", "time", "root", "spawn"]),
     Room("select", &["macros"]),
     Room("task_local", &["sync"]),
     // `yield_now` is the function, which `lib.rs` re-exports.
@@ -45,7 +46,7 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("tokio_io", &["async_fd", "context", "io", "net"]),
     Room("local", &["context", "scheduler", "task", "sync", "util"]),
     // Layer 4
-    Room("macros", &["select", "task_local", "util", "context", "root"]),
+    Room("macros", &["gather", "select", "task_local", "util", "context", "root"]),
     // The front door in three parts, which know each other.
     Room("builder", &["runtime", "driver", "scheduler", "task", "sync"]),
     Room("runtime", &["builder", "spawn", "context", "local", "scheduler", "task", "sync"]),
@@ -92,6 +93,8 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/blocks.rs",
     "runtime/src/context.rs",
     "runtime/src/driver/timerfd.rs",
+    "runtime/src/gather/ready.rs",
+    "runtime/src/gather/set.rs",
     "runtime/src/hyper.rs",
     "runtime/src/local.rs",
     "runtime/src/hyper.rs",

@@ -457,7 +457,9 @@ fn a_sleep_that_is_reset_on_a_thread_without_a_runtime_wakes_its_task() {
         let shared = sleep.clone();
         let task = runtime.spawn(poll_fn(move |cx| Pin::new(&mut *shared.lock().unwrap()).poll(cx)));
         // From then on the worker that owns the timer is on its way to sleep for an hour.
-        filch_tests::until(|| runtime.handle().tasks().iter().all(|task| task.wait == filch::Wait::Timer));
+        filch_tests::until(|| {
+            runtime.handle().tasks().iter().all(|task| task.wait == filch::WaitKind::Timer)
+        });
         sleep.lock().unwrap().reset(Instant::now());
         task.join_blocking().unwrap();
     });

@@ -9,6 +9,9 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 
+#[cfg(not(filch_loom))]
+use filch_channels::probe;
+
 use crate::shim::{Arc, Mutex};
 use crate::util::wake::{drop_payload, guarded, message};
 
@@ -67,6 +70,18 @@ impl JoinError {
     pub(super) fn panic(mut about: TaskPanic, payload: Box<dyn Any + Send>, hook: PanicHook) -> JoinError {
         about.message = message(&*payload).to_owned();
         JoinError(Box::new(Inner { about, cause: Cause::Panic { payload: Mutex::new(payload), hook } }))
+    }
+
+    /// For a future that panicked when the current task polled it, the one with this index among several.
+    #[cfg(not(filch_loom))]
+    pub(crate) fn of_child(
+        index: usize,
+        location: &'static Location<'static>,
+        payload: Box<dyn Any + Send>,
+    ) -> JoinError {
+        let (id, name) = (probe::current_id(), Some(format!("future {index}")));
+        let about = TaskPanic { id, name, location, message: String::new() };
+        JoinError::panic(about, payload, Arc::new(|_| {}))
     }
 
     /// The task's id.
