@@ -362,7 +362,7 @@ fn a_report_says_who_has_the_lock() {
         let waiter = runtime.spawn(async move { drop(waits.lock().await) });
         until(|| lock.stats().waiting == 1);
         let listed = || runtime.handle().tasks().into_iter().find(|task| task.id == waiter.id()).unwrap();
-        until(|| listed().wait == filch::Wait::Lock);
+        until(|| listed().wait == filch::WaitKind::Lock);
         let found = holder_of(listed().wait_resource).unwrap();
         assert_eq!(found.task, Some(holder.id().as_u64()));
         assert_eq!(found.location.unwrap().line(), told.load(Relaxed));
