@@ -6,6 +6,10 @@
 //!
 //! | in [`sync`]                       | what it is                                                                |
 //! |-----------------------------------|---------------------------------------------------------------------------|
+//! | [`Lock`](sync::Lock)              | a value that one has to itself at a time; [`lock_all`](sync::lock_all)    |
+//! | [`RLock`](sync::RLock)            | the same, which its owner can take again                                  |
+//! | [`RwLock`](sync::RwLock)          | a value that many read at a time, or one writes                           |
+//! | [`Condition`](sync::Condition)    | waits, without a lock, until what it guards has changed                   |
 //! | [`Semaphore`](sync::Semaphore)    | a number of permits, taken one or many at a time, given back when dropped |
 //! | [`Notify`](sync::Notify)          | wakes one waiter or all; stores one notification                          |
 //! | [`Event`](sync::Event)            | a flag that one sets and all wait for                                     |
@@ -117,8 +121,9 @@ pub mod sync {
     pub use crate::counter::Counter;
     pub use crate::event::{Event, EventWait};
     pub use crate::lock::{
-        Lock, LockGuard, LockStats, LockTimeoutError, Locking, LockingOwned, MappedLockGuard, OwnedLockGuard,
-        OwnedMappedLockGuard, TryLockError, WholeGuard, lock_all, lock_all_blocking,
+        Lock, LockGuard, LockStats, LockTimeoutError, Locking, LockingOwned, MappedLockGuard,
+        MappedMutexGuard, Mutex, MutexGuard, OwnedLockGuard, OwnedMappedLockGuard, OwnedMappedMutexGuard,
+        OwnedMutexGuard, TryLockError, WholeGuard, lock_all, lock_all_blocking,
     };
     pub use crate::notify::{Notified, Notify};
     pub use crate::once_cell::{OnceCell, SetError};

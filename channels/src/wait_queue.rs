@@ -98,8 +98,6 @@ use pin_project_lite::pin_project;
 
 use list::{Caller, Link, List, Slot, State, Who};
 
-pub(crate) use list::Place;
-
 use crate::probe::{self, Header};
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use crate::shim::task::AtomicUsize;
@@ -344,6 +342,16 @@ impl WaitQueue {
     pub(crate) fn close(&self, message: usize) {
         self.lock().close(message);
     }
+}
+
+/// Where a newcomer gets in line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Before all others. At most one waiter of a queue may stand there.
+    Head,
+    /// Before all who came to the back, and behind all others who came to the front.
+    Front,
+    Back,
 }
 
 /// What a waiter wants: so many units, and where it gets in line for them.

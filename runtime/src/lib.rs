@@ -67,7 +67,7 @@ mod front {
     pub use crate::spawn::{TaskInfo, TaskState, YieldNow, block_on, run, spawn, spawn_blocking, yield_now};
     pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
     pub use crate::time::wait_for;
-    pub use filch_channels::probe::Wait as WaitKind;
+    pub use filch_channels::probe::{Holder, Wait as WaitKind, holder_of};
     pub use filch_channels::{channel, sync};
     pub use filch_macros::{main, test};
 

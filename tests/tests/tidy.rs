@@ -57,7 +57,9 @@ const CHANNELS_ROOMS: &[Room] = &[
     // `super` in a macro that is used one module further in.
     Room("sync", &["root"]),
     // One edge goes up: at the end of a poll the probe asks the wait queue to settle what it granted.
-    Room("probe", &["sync", "wait_queue"]),
+    Room("probe", &["sync", "wait_queue", "holder"]),
+    Room("holder", &["sync", "probe"]),
+    Room("guarded", &["sync"]),
     // Containers and single slots: no waiting in them.
     Room("waker_slot", &["sync"]),
     Room("wake_batch", &["sync"]),
@@ -66,6 +68,10 @@ const CHANNELS_ROOMS: &[Room] = &[
     Room("block", &["sync"]),
     Room("wait_queue", &["sync", "probe", "wake_batch", "block"]),
     Room("semaphore", &["sync", "probe", "wait_queue", "block"]),
+    Room("lock", &["sync", "probe", "holder", "wait_queue", "block", "guarded"]),
+    Room("rwlock", &["sync", "probe", "wait_queue", "block", "guarded", "lock"]),
+    Room("rlock", &["sync", "probe", "wait_queue", "block", "guarded", "lock"]),
+    Room("condition", &["sync", "probe", "wait_queue", "block", "lock"]),
     Room("notify", &["sync", "probe", "wait_queue", "block"]),
     Room("event", &["sync", "probe", "wait_queue", "block"]),
     Room("barrier", &["sync", "probe", "wait_queue", "block"]),
@@ -84,8 +90,13 @@ const CHANNELS_ROOMS: &[Room] = &[
 const UNSAFE_FILES: &[&str] = &[
     "channels/src/chain/mod.rs",
     "channels/src/channel/oneshot/end.rs",
+    "channels/src/guarded.rs",
+    "channels/src/lock/guard.rs",
     "channels/src/probe.rs",
     "channels/src/ring/mod.rs",
+    "channels/src/rlock/guard.rs",
+    "channels/src/rwlock/guard.rs",
+    "channels/src/rwlock/mod.rs",
     "channels/src/wait_queue.rs",
     "channels/src/wait_queue/list.rs",
     "channels/src/waker_slot.rs",
@@ -125,6 +136,16 @@ const STD_ALLOWED: &[(&str, &str)] = &[
     ("", "std::thread::available_parallelism"),
     // The trait `std::task::Wake`, and methods on `Arc<Self>` as tokio has them, want the real one.
     ("channels/src/block.rs", "std::sync::Arc"),
+    ("channels/src/lock/claim.rs", "std::sync::Arc"),
+    ("channels/src/lock/guard.rs", "std::sync::Arc"),
+    ("channels/src/lock/mod.rs", "std::sync::Arc"),
+    ("channels/src/rlock/claim.rs", "std::sync::Arc"),
+    ("channels/src/rlock/guard.rs", "std::sync::Arc"),
+    ("channels/src/rlock/mod.rs", "std::sync::Arc"),
+    ("channels/src/rwlock/claim.rs", "std::sync::Arc"),
+    ("channels/src/rwlock/guard.rs", "std::sync::Arc"),
+    ("channels/src/rwlock/mod.rs", "std::sync::Arc"),
+    ("channels/src/rwlock/owned.rs", "std::sync::Arc"),
     ("channels/src/semaphore.rs", "std::sync::Arc"),
     ("runtime/src/util/block.rs", "std::sync::Arc"),
     // A store of memory, touched for a few instructions, in no protocol; it must be a `static`.

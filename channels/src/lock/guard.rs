@@ -225,11 +225,14 @@ impl<'a, T: ?Sized> LockGuard<'a, T> {
     }
 }
 
+type Whole<P> = Exclusive<Granted<P>>;
+type Part<P, U> = ExclusivePart<Granted<<P as HoldsValue>::Part>, U>;
+
 /// Goes on with a part of the value, if `f` finds it.
 fn try_part<P: HoldsValue, U: ?Sized>(
-    access: Exclusive<Granted<P>>,
+    access: Whole<P>,
     f: impl FnOnce(&mut P::Value) -> Option<&mut U>,
-) -> Result<ExclusivePart<Granted<P::Part>, U>, Exclusive<Granted<P>>> {
+) -> Result<Part<P, U>, Whole<P>> {
     // SAFETY: `into_part` keeps the same lock, taken as before, at hand for as long as `P` would.
     unsafe { access.try_map(f, Granted::into_part) }
 }

@@ -81,6 +81,17 @@ pub struct Lock<T: ?Sized> {
     value: Guarded<T>,
 }
 
+/// [`Lock`], by the name that it has elsewhere.
+pub type Mutex<T> = Lock<T>;
+/// [`LockGuard`], by the name that it has elsewhere.
+pub type MutexGuard<'a, T> = LockGuard<'a, T>;
+/// [`OwnedLockGuard`], by the name that it has elsewhere.
+pub type OwnedMutexGuard<T> = OwnedLockGuard<T>;
+/// [`MappedLockGuard`], by the name that it has elsewhere.
+pub type MappedMutexGuard<'a, U> = MappedLockGuard<'a, U>;
+/// [`OwnedMappedLockGuard`], by the name that it has elsewhere.
+pub type OwnedMappedMutexGuard<T, U = T> = OwnedMappedLockGuard<T, U>;
+
 impl<T> Lock<T> {
     /// A lock that is free.
     #[cfg(not(filch_loom))]

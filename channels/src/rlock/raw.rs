@@ -99,7 +99,7 @@ impl RawRLock {
             RawRLock {
                 word: AtomicU64::new(0),
                 thread: AtomicU64::new(0),
-                one_thread: one_thread,
+                one_thread,
                 waker: [report::AtomicUsize::new(0), report::AtomicUsize::new(0)],
                 queue: WaitQueue::new(),
                 notes: Notes::new(),

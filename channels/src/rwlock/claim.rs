@@ -1,4 +1,4 @@
-//! Layer 2, rwlock. The futures that wait for access.
+//! Layer 3, rwlock. The futures that wait for access.
 //!
 //! Owns the one that waits for access of any kind, the one that waits to upgrade, and their eight public
 //! faces. Called by `RwLock` and its guards.

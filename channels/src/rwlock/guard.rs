@@ -1,4 +1,4 @@
-//! Layer 2, rwlock. What readers and writers have in hand.
+//! Layer 3, rwlock. What readers and writers have in hand.
 //!
 //! Owns the grants, one type for each kind of access, and how one becomes another; and the guards that borrow
 //! their lock. Those that keep it alive are in `owned`. Called by the futures of `claim`, and by users. One of
@@ -259,29 +259,31 @@ access_of!(RwLockUpgradableReadGuard ['a, T: ?Sized] ['a, T] T);
 exclusive_access_of!(RwLockWriteGuard ['a, T: ?Sized] ['a, T] T);
 exclusive_access_of!(RwLockMappedWriteGuard ['a, U: ?Sized] ['a, U] U);
 
+type Writer<P> = Exclusive<Granted<P, Write>>;
+type ReadPart<P, U> = SharedPart<Granted<<P as HoldsValue>::Part, Read>, U>;
+type WritePart<P, U> = ExclusivePart<Granted<<P as HoldsValue>::Part, Write>, U>;
+
 /// Goes on to read the whole value, as if it were a part.
 #[inline]
-pub(super) fn read_part<P: HoldsValue>(
-    grant: Granted<P, Read>,
-) -> SharedPart<Granted<P::Part, Read>, P::Value> {
+pub(super) fn read_part<P: HoldsValue>(grant: Granted<P, Read>) -> ReadPart<P, P::Value> {
     // SAFETY: `into_part` keeps the same lock, with the same units, at hand for as long as `P` would.
     unsafe { Shared::new(grant).into_part(Granted::into_part) }
 }
 
 /// Ends writing and goes on to read a part of the value, if `f` finds it.
 pub(super) fn try_read_part<P: HoldsValue, U: ?Sized>(
-    access: Exclusive<Granted<P, Write>>,
+    access: Writer<P>,
     f: impl FnOnce(&P::Value) -> Option<&U>,
-) -> Result<SharedPart<Granted<P::Part, Read>, U>, Exclusive<Granted<P, Write>>> {
+) -> Result<ReadPart<P, U>, Writer<P>> {
     // SAFETY: as above; `downgrade` keeps one unit, so nobody writes before that is released.
     unsafe { access.try_share(f, |grant| grant.downgrade().into_part()) }
 }
 
 /// Goes on to write to a part of the value, if `f` finds it.
 pub(super) fn try_write_part<P: HoldsValue, U: ?Sized>(
-    access: Exclusive<Granted<P, Write>>,
+    access: Writer<P>,
     f: impl FnOnce(&mut P::Value) -> Option<&mut U>,
-) -> Result<ExclusivePart<Granted<P::Part, Write>, U>, Exclusive<Granted<P, Write>>> {
+) -> Result<WritePart<P, U>, Writer<P>> {
     // SAFETY: as above.
     unsafe { access.try_map(f, Granted::into_part) }
 }

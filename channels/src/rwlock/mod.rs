@@ -1,4 +1,4 @@
-//! Layer 2. `RwLock`: a value that many read at a time, or one writes.
+//! Layer 3. `RwLock`: a value that many read at a time, or one writes.
 //!
 //! Owns the type and its methods. The units and the policies are in `raw`, the grants and guards in `guard`
 //! and `owned`, the futures in `claim`. The surface is tokio's, with upgradable access, policies and forms for

@@ -1,4 +1,4 @@
-//! Layer 2, rwlock. The guards that keep their lock alive, so that they borrow nothing.
+//! Layer 3, rwlock. The guards that keep their lock alive, so that they borrow nothing.
 //!
 //! Owns the counted twins of the guards in `guard`, which has the grants that both are made of. Called by the
 //! futures of `claim`, and by users.

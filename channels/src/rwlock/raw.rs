@@ -1,4 +1,4 @@
-//! Layer 2, rwlock. All of a lock for readers and writers but its value: how many units are free, and the line.
+//! Layer 3, rwlock. All of a lock for readers and writers but its value: how many units are free, and the line.
 //!
 //! Owns the word and the policy, that is: who gets where in line. Called by the rest of the room.
 //!
@@ -84,7 +84,7 @@ pub(super) struct RawRwLock {
 impl RawRwLock {
     const_unless_model! {
         pub(super) fn new(policy: RwLockPolicy) -> RawRwLock {
-            RawRwLock { free: AtomicUsize::new(ALL), policy: policy, queue: WaitQueue::fair() }
+            RawRwLock { free: AtomicUsize::new(ALL), policy, queue: WaitQueue::fair() }
         }
     }
 

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::Waker;
 
+use super::Place;
 use crate::probe::TaskRef;
 use crate::shim::{Parker, UnsafeCell};
 use crate::wake_batch::{Wake, WakeBatch};
@@ -47,16 +48,6 @@ pub(super) enum State {
     Absent,
     /// Out of line. `word` is the message.
     Told,
-}
-
-/// Where a newcomer gets in line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    /// Before all others. At most one waiter of a queue may stand there.
-    Head,
-    /// Before all who came to the back, and behind all others who came to the front.
-    Front,
-    Back,
 }
 
 /// Whom an entry stands for.
@@ -203,7 +194,7 @@ impl Link {
 }
 
 /// See the head of this file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct List {
     head: Option<Link>,
     tail: Option<Link>,
@@ -230,18 +221,7 @@ unsafe impl Send for List {}
 
 impl List {
     pub(super) fn new(fair: bool) -> List {
-        List {
-            head: None,
-            tail: None,
-            front: None,
-            len: 0,
-            present: 0,
-            woken: 0,
-            starved: 0,
-            next_ticket: 0,
-            fair,
-            closed: None,
-        }
+        List { fair, ..List::default() }
     }
 
     /// The one way to an entry. `f` cannot reach the list, so no second reference to the entry can come
