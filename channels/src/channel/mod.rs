@@ -8,9 +8,11 @@
 //! | [`mpsc`], [`spsc`] | as the first two | many to one, one to one | as the first two; faster |
 //! | [`oneshot`] | one | one to one | never |
 //! | [`broadcast`] | each to every receiver | many to many | the oldest goes, slow receivers are told |
+//! | [`watch`] | the latest to every receiver | many to many | the one before goes |
 //!
 //! Waiting comes in threes: `try_recv` never waits, `recv().await` waits in a task, `recv_blocking` waits on
-//! a thread. [`Select`] waits for one of several operations on any of the first four rows. Tasks and threads may use the same channel, and the same end of it, at the same time.
+//! a thread. [`Select`] waits for one of several operations on any of the channels of the first four rows.
+//! Tasks and threads may use the same channel, and the same end of it, at the same time.
 
 pub mod broadcast;
 mod ends;
@@ -19,6 +21,7 @@ pub mod mpsc;
 pub mod oneshot;
 pub mod select;
 pub mod spsc;
+pub mod watch;
 
 pub use ends::{
     Builder, Drain, IntoIter, Iter, Kind, Mpmc, Mpsc, Operation, Overflow, OwnedPermit, Permit, Permits,

@@ -323,6 +323,7 @@ impl<T> Meet<T> {
             closed: state.closed,
             pushed: state.sent,
             popped: state.received,
+            peak: state.peak,
         }
     }
 }
