@@ -167,7 +167,7 @@ macro_rules! receiving {
             /// # Cancel safety
             /// **Strict.** Messages are taken only by the poll that returns.
             #[track_caller]
-            #[allow(mismatched_lifetime_syntaxes, reason = "there is none in the type that is `()`")]
+            #[allow(unknown_lints, mismatched_lifetime_syntaxes, reason = "there is none in the type that is `()`")]
             pub fn recv_many<'a>(
                 &'a $($mutable)? self,
                 buffer: &'a mut Vec<T>,
