@@ -101,6 +101,7 @@ mod block;
 #[allow(dead_code, reason = "what an unbounded channel stands on")]
 mod chain;
 mod queue;
+#[allow(dead_code, reason = "what the typed channels stand on")]
 mod ring;
 mod waker_slot;
 

@@ -11,8 +11,8 @@
 //! | [`watch`] | the latest to every receiver | many to many | the one before goes |
 //!
 //! Waiting comes in threes: `try_recv` never waits, `recv().await` waits in a task, `recv_blocking` waits on
-//! a thread. [`Select`] waits for one of several operations on any of the first four rows. Tasks and threads
-//! may use the same channel, and the same end of it, at the same time.
+//! a thread. [`Select`] waits for one of several operations on any of the channels of the first four rows.
+//! Tasks and threads may use the same channel, and the same end of it, at the same time.
 
 pub mod broadcast;
 mod ends;

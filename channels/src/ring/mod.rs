@@ -23,17 +23,30 @@
 //! thread that lost its processor right there run again. (Were the unit put in by the stamp, each push and
 //! each pop would need a second read-modify-write, which is most of what they cost.)
 //!
+//! # Ends with one user
+//! An end that has one user for sure ([`Sole`]; `sole.rs` has the handles) needs no claim: it moves the value first,
+//! and then its end, by one read-modify-write too, for the same reason. So who uses the other end finds the
+//! slot ready, and the stamp that would say so is neither written nor read.
+//!
 //! Waits cannot be in a circle: who writes position `p` waits for the reader of the lap before, and who reads
 //! `p` waits for its writer, so each waits for a smaller position.
 
-use std::mem::{self, MaybeUninit};
+use std::iter;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
-use crate::shim::Ordering::{Acquire, Release, SeqCst};
-use crate::shim::task::AtomicU64;
+use crate::shim::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::shim::task::{AtomicBool, AtomicU64};
 use crate::shim::{Mutex, Stamp, UnsafeCell};
 
+mod answer;
+mod sole;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use answer::{Force, Look, Many, Pop, Push, Sole, Users, drop_all};
+#[allow(unused_imports, reason = "what the typed channels stand on")]
+pub(crate) use sole::{Consumer, Producer, mpsc, spsc};
 
 /// The largest capacity.
 pub(crate) const CAPACITY_MAX: usize = 1 << 28;
@@ -57,6 +70,8 @@ struct End {
     word: AtomicU64,
     /// A position that the other end has reached.
     seen: AtomicU64,
+    /// In `tail`: the most messages that there were, in steps. A push that might make more looks closer.
+    peak: AtomicU64,
 }
 
 /// One place. For the slot of position `p`:
@@ -66,6 +81,9 @@ struct End {
 /// | `p`         | free, or claimed by a producer           | whoever moved `tail` from `p` |
 /// | `p`, FULL   | full, or claimed by a consumer           | whoever moved `head` from `p` |
 /// | `p` + a lap | free for the next lap                    | as in the first row           |
+///
+/// FULL is written where there are many producers, `p` + a lap where there are many consumers. A sole one is
+/// who will move the end from `p`, next; and finds the slot free, or full, whenever the ends say so.
 struct Slot<T> {
     stamp: Stamp,
     value: UnsafeCell<MaybeUninit<T>>,
@@ -75,8 +93,8 @@ struct Slot<T> {
 // the stamps see to it that a slot's value has one user at a time (table above).
 unsafe impl<T: Send> Sync for Slot<T> {}
 
-/// See the head of this file.
-pub(crate) struct Ring<T> {
+/// See the head of this file. `P` are the producers, `C` the consumers.
+pub(crate) struct Ring<T, P: Users = Many, C: Users = Many> {
     /// The position, from bit 22 up; below that, the reserved places and CLOSED.
     tail: End,
     /// The position, in the same bits.
@@ -87,11 +105,14 @@ pub(crate) struct Ring<T> {
     capacity: u64,
     /// Held by the one who puts in more than there is room for.
     displacing: Mutex<()>,
+    /// The sole consumer's handle exists.
+    is_consumed: AtomicBool,
+    users: PhantomData<(P, C)>,
 }
 
 /// Positions in a row that were claimed and are not done with: from the one to before the other.
-struct Places<'a, T> {
-    ring: &'a Ring<T>,
+struct Places<'a, T, P: Users, C: Users> {
+    ring: &'a Ring<T, P, C>,
     position: u64,
     end: u64,
 }
@@ -119,58 +140,22 @@ fn ready(head: u64, seen: u64) -> u64 {
     (seen.wrapping_sub(head) as i64).max(0) as u64
 }
 
-/// What came of a push or a reservation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-pub(crate) enum Push {
-    Done,
-    Full,
-    Closed,
-}
-
-/// What came of a pop.
-#[derive(PartialEq, Eq, Debug)]
-#[must_use]
-pub(crate) enum Pop<T> {
-    Got(T),
-    Empty,
-    /// Empty for good: closed, and no place is reserved.
-    Closed,
-}
-
-/// What came of a push that makes room for itself.
-#[derive(PartialEq, Eq, Debug)]
-#[must_use]
-pub(crate) enum Force<T> {
-    Done,
-    /// This was the oldest, and is out.
-    Displaced(T),
-    /// There is nothing to displace: every place is reserved.
-    Full,
-    Closed,
-}
-
-/// One look at both ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Look {
-    pub(crate) len: usize,
-    pub(crate) reserved: usize,
-    pub(crate) closed: bool,
-    /// How many were pushed and popped so far; they wrap, after 2^40 at the least.
-    pub(crate) pushed: u64,
-    pub(crate) popped: u64,
-}
-
-impl<T> Ring<T> {
-    /// A ring of `capacity` places, from 1 to [`CAPACITY_MAX`].
-    pub(crate) fn new(capacity: usize) -> Ring<T> {
+impl<T, P: Users, C: Users> Ring<T, P, C> {
+    fn with_capacity(capacity: usize) -> Ring<T, P, C> {
         assert!((1..=CAPACITY_MAX).contains(&capacity));
         let slots = (0..capacity.next_power_of_two() as u64)
             .map(|at| Slot { stamp: Stamp::new(at * ONE), value: UnsafeCell::new(MaybeUninit::uninit()) })
             .collect();
-        let end = || End { word: AtomicU64::new(0), seen: AtomicU64::new(0) };
-        let capacity = capacity as u64 * ONE;
-        Ring { tail: end(), head: end(), slots, capacity, displacing: Mutex::new(()) }
+        let end = || End { word: AtomicU64::new(0), seen: AtomicU64::new(0), peak: AtomicU64::new(0) };
+        Ring {
+            tail: end(),
+            head: end(),
+            slots,
+            capacity: capacity as u64 * ONE,
+            displacing: Mutex::new(()),
+            is_consumed: AtomicBool::new(false),
+            users: PhantomData,
+        }
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -182,39 +167,43 @@ impl<T> Ring<T> {
         &self.slots[(position / ONE) as usize & (self.slots.len() - 1)]
     }
 
-    /// Takes places at the end if there is room for so many `steps`: adds `add` to `tail`, which is returned
-    /// as it was.
+    /// A `tail`, from this one on, that has room for a message; or why there is none.
     #[inline]
-    fn claim(&self, steps: u64, add: u64) -> Result<u64, Push> {
-        // Ordering: the stamps carry the values, not the two ends. Still each end is changed with Release and
-        // loaded with Acquire, here and below, so that two looks fit together: who sees a `tail` also sees
-        // every `head` that its producers needed to get there, and the other way round. So `tail - head` is
-        // never out of range.
-        let mut tail = self.tail.word.load(Acquire);
-        loop {
-            // Mostly, nothing is reserved, it is not closed, and there was room enough when last looked at.
-            let plain = tail & (ONE - 1) == 0;
-            let room = self.capacity - steps;
-            if !plain || tail.wrapping_sub(self.tail.seen.load(Acquire)) > room {
-                tail = self.look_for_room(tail, room)?;
-            }
-            match self.tail.word.compare_exchange_weak(tail, tail.wrapping_add(add), SeqCst, Acquire) {
-                Ok(_) => return Ok(tail),
-                Err(now) => tail = now,
+    fn room(&self, tail: u64) -> Result<u64, Push> {
+        // Mostly, nothing is reserved, it is not closed, and there were more messages before, so there is
+        // room. (Ordering: Relaxed: a peak guards nothing.)
+        let plain = tail & (ONE - 1) == 0;
+        let len = tail.wrapping_sub(self.tail.seen.load(Acquire));
+        if plain && len < self.tail.peak.load(Relaxed) { Ok(tail) } else { self.look_for_room(tail) }
+    }
+
+    #[cold]
+    fn look_for_room(&self, tail: u64) -> Result<u64, Push> {
+        let (tail, head) = self.look_for_places(tail, self.capacity - ONE)?;
+        self.note(tail.wrapping_add(ONE), head);
+        Ok(tail)
+    }
+
+    /// Notes that there are, or will be, so many messages.
+    fn note(&self, tail: u64, head: u64) {
+        let len = position(tail).wrapping_sub(head).min(self.capacity);
+        // Ordering: Relaxed: a peak guards nothing.
+        let mut peak = self.tail.peak.load(Relaxed);
+        while peak < len {
+            match self.tail.peak.compare_exchange_weak(peak, len, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => peak = now,
             }
         }
     }
 
-    /// A `tail` that leaves so much `room` used at most, or why there is none.
-    #[cold]
-    fn look_for_room(&self, mut tail: u64, room: u64) -> Result<u64, Push> {
+    /// A `tail`, from this one on, of which so much `room` is used at most, and `head`; or why there is none.
+    fn look_for_places(&self, mut tail: u64, room: u64) -> Result<(u64, u64), Push> {
         loop {
             if tail & CLOSED != 0 {
                 return Err(Push::Closed);
             }
-            if used(tail, self.tail.seen.load(Acquire)) <= room {
-                return Ok(tail);
-            }
+            // Ordering: as in `claim`.
             let head = self.head.word.load(Acquire);
             let now = self.tail.word.load(Acquire);
             if now != tail {
@@ -224,32 +213,17 @@ impl<T> Ring<T> {
             if used(tail, head) > room {
                 return Err(Push::Full);
             }
-            // Ordering: Release pairs with the loads of it: who sees it sees `head` there, or further.
+            // Ordering: Release pairs with the load in `room`: who sees it sees `head` there, or further.
             self.tail.seen.store(head, Release);
-            return Ok(tail);
+            return Ok((tail, head));
         }
     }
 
     /// The slot of the position of a `tail` that the caller has moved from there.
     #[inline]
-    fn place(&self, tail: u64) -> Place<'_, T> {
+    fn place(&self, tail: u64) -> Place<'_, T, P, C> {
         let position = position(tail);
-        Place { slot: self.slot(position), position }
-    }
-
-    /// Takes the value out of `value` if there is room for it.
-    #[inline]
-    pub(crate) fn push(&self, value: &mut Option<T>) -> Push {
-        debug_assert!(value.is_some());
-        match self.claim(ONE, ONE) {
-            Ok(tail) => {
-                if let Some(value) = value.take() {
-                    self.place(tail).write(value);
-                }
-                Push::Done
-            }
-            Err(why) => why,
-        }
+        Place { ring: self, position }
     }
 
     /// How many places can be reserved at a time.
@@ -264,8 +238,8 @@ impl<T> Ring<T> {
         let mut tail = self.tail.word.load(Acquire);
         loop {
             let steps = count.min(self.capacity()) as u64 * ONE;
-            tail = match self.look_for_room(tail, self.capacity - steps) {
-                Ok(tail) => tail,
+            tail = match self.look_for_places(tail, self.capacity - steps) {
+                Ok((tail, _)) => tail,
                 Err(why) => return why,
             };
             if count > self.reserved_max() - reserved(tail) as usize {
@@ -279,46 +253,11 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Puts a value in a place that was reserved, whether the ring is closed or not. True: it is closed.
-    #[must_use]
-    pub(crate) fn push_reserved(&self, value: T) -> bool {
-        // Ordering: SeqCst as in `claim`. It also acquires: if it comes after a `close`, what was done before
-        // that is seen, such as the end of the last receiver.
-        let tail = self.tail.word.fetch_add(ONE - RESERVED, SeqCst);
-        self.place(tail).write(value);
-        tail & CLOSED != 0
-    }
-
     /// Gives up `count` reserved places. True: the ring is closed.
     #[must_use]
     pub(crate) fn unreserve(&self, count: usize) -> bool {
         // Ordering: SeqCst, a read-modify-write, for `WaitQueue::release`, which our caller calls next.
         self.tail.word.fetch_sub(count as u64 * RESERVED, SeqCst) & CLOSED != 0
-    }
-
-    /// Claims positions at `head`, up to so many `steps`, or says why not.
-    #[inline]
-    fn lift(&self, steps: u64) -> Result<Places<'_, T>, Pop<T>> {
-        // Ordering: as in `claim`, here and below.
-        let mut head = self.head.word.load(Acquire);
-        loop {
-            let next = if ready(head, self.head.seen.load(Acquire)) >= steps {
-                head.wrapping_add(steps)
-            } else {
-                match self.look_for_values(head)? {
-                    (now, seen) if now == head => head.wrapping_add(ready(head, seen).min(steps)),
-                    (now, _) => {
-                        head = now;
-                        continue;
-                    }
-                }
-            };
-            // Ordering: SeqCst, for `WaitQueue::release`, which our caller calls next.
-            match self.head.word.compare_exchange_weak(head, next, SeqCst, Acquire) {
-                Ok(_) => return Ok(Places { ring: self, position: head, end: next }),
-                Err(now) => head = now,
-            }
-        }
     }
 
     /// Where `head` is now, and how far `tail` has come, if that is further.
@@ -339,6 +278,128 @@ impl<T> Ring<T> {
             // Ordering: Release pairs with the load in `lift`: who sees it sees `tail` there, or further.
             self.head.seen.store(seen, Release);
             return Ok((head, seen));
+        }
+    }
+
+    /// No push and no reservation goes through after this. False: that was so already.
+    pub(crate) fn close(&self) -> bool {
+        // Ordering: SeqCst, a read-modify-write, for `WaitQueue::release`, which our caller calls next.
+        self.tail.word.fetch_or(CLOSED, SeqCst) & CLOSED == 0
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        // Ordering: Acquire pairs with the SeqCst of `close`: what was done before is visible to who acts on
+        // the answer.
+        self.tail.word.load(Acquire) & CLOSED != 0
+    }
+
+    /// How many places a push or a reservation would find. All there are when closed, so that whoever waits
+    /// comes to see.
+    pub(crate) fn free(&self) -> usize {
+        let Look { len, reserved, closed, .. } = self.look();
+        if closed { usize::MAX } else { self.capacity() - (len + reserved) }
+    }
+
+    /// How many values a pop would find. All there are when nothing will come, so that whoever waits comes to
+    /// see.
+    pub(crate) fn ready(&self) -> usize {
+        let Look { len, reserved, closed, .. } = self.look();
+        if len == 0 && closed && reserved == 0 { usize::MAX } else { len }
+    }
+
+    /// Exact for the moment at which both ends stood as seen.
+    pub(crate) fn look(&self) -> Look {
+        loop {
+            // Ordering: Acquire keeps the three looks in this order.
+            let tail = self.tail.word.load(Acquire);
+            let head = self.head.word.load(Acquire);
+            if self.tail.word.load(Acquire) != tail {
+                continue;
+            }
+            let reserved = reserved(tail) as usize;
+            let len = (position(tail).wrapping_sub(head) / ONE) as usize;
+            return Look {
+                // While one is forced in, there is one too many.
+                len: len.min(self.capacity() - reserved),
+                reserved,
+                closed: tail & CLOSED != 0,
+                peak: (self.tail.peak.load(Relaxed) / ONE) as usize,
+                pushed: tail / ONE,
+                popped: head / ONE,
+            };
+        }
+    }
+}
+
+impl<T, C: Users> Ring<T, Many, C> {
+    /// Claims the position of `tail` and adds to it, if there is room; returns it as it was.
+    #[inline]
+    fn claim(&self) -> Result<u64, Push> {
+        // Ordering: the stamps carry the values, not the two ends. Still each end is changed with Release and
+        // loaded with Acquire, everywhere here, so that two looks fit together: who sees a `tail` also sees
+        // every `head` that its producers needed to get there, and the other way round. So `tail - head` is
+        // never out of range. SeqCst, here and wherever an end is moved, for `WaitQueue::release`, which our
+        // caller calls next.
+        let mut tail = self.tail.word.load(Acquire);
+        loop {
+            tail = self.room(tail)?;
+            match self.tail.word.compare_exchange_weak(tail, tail.wrapping_add(ONE), SeqCst, Acquire) {
+                Ok(_) => return Ok(tail),
+                Err(now) => tail = now,
+            }
+        }
+    }
+
+    /// Takes the value out of `value` if there is room for it.
+    #[inline]
+    pub(crate) fn push(&self, value: &mut Option<T>) -> Push {
+        debug_assert!(value.is_some());
+        match self.claim() {
+            Ok(tail) => {
+                if let Some(value) = value.take() {
+                    self.place(tail).write(value);
+                }
+                Push::Done
+            }
+            Err(why) => why,
+        }
+    }
+
+    /// Puts a value in a place that was reserved, whether the ring is closed or not. True: it is closed.
+    #[must_use]
+    pub(crate) fn push_reserved(&self, value: T) -> bool {
+        // Ordering: SeqCst as in `claim`. It also acquires: if it comes after a `close`, what was done before
+        // that is seen, such as the end of the last receiver.
+        let tail = self.tail.word.fetch_add(ONE - RESERVED, SeqCst);
+        self.note(tail.wrapping_add(ONE), self.head.word.load(Acquire));
+        self.place(tail).write(value);
+        tail & CLOSED != 0
+    }
+}
+
+impl<T, P: Users> Ring<T, P, Many> {
+    /// Claims positions at `head`, up to so many `steps`, or says why not.
+    #[inline]
+    fn lift(&self, steps: u64) -> Result<Places<'_, T, P, Many>, Pop<T>> {
+        // Ordering: as in `claim`.
+        let mut head = self.head.word.load(Acquire);
+        loop {
+            let next = if ready(head, self.head.seen.load(Acquire)) >= steps {
+                head.wrapping_add(steps)
+            } else {
+                match self.look_for_values(head)? {
+                    (now, seen) if now == head => head.wrapping_add(ready(head, seen).min(steps)),
+                    (now, _) => {
+                        head = now;
+                        continue;
+                    }
+                }
+            };
+            // Ordering: SeqCst, for `WaitQueue::release`, which our caller calls next.
+            match self.head.word.compare_exchange_weak(head, next, SeqCst, Acquire) {
+                Ok(_) => return Ok(Places { ring: self, position: head, end: next }),
+                Err(now) => head = now,
+            }
         }
     }
 
@@ -368,6 +429,18 @@ impl<T> Ring<T> {
             Err(Pop::Closed) => Pop::Closed,
             Err(_) => Pop::Empty,
         }
+    }
+
+    /// Drops what is in the ring, one by one. A drop that panics does not keep the others.
+    pub(crate) fn drain(&self) {
+        drop_all(iter::from_fn(|| if let Pop::Got(value) = self.pop() { Some(value) } else { None }));
+    }
+}
+
+impl<T> Ring<T> {
+    /// A ring of `capacity` places, from 1 to [`CAPACITY_MAX`].
+    pub(crate) fn new(capacity: usize) -> Ring<T> {
+        Ring::with_capacity(capacity)
     }
 
     /// Takes the value out of `value`, if need be in place of the oldest one.
@@ -424,93 +497,35 @@ impl<T> Ring<T> {
         }
         oldest.map_or(Force::Done, Force::Displaced)
     }
-
-    /// No push and no reservation goes through after this. False: that was so already.
-    pub(crate) fn close(&self) -> bool {
-        // Ordering: SeqCst, a read-modify-write, for `WaitQueue::release`, which our caller calls next.
-        self.tail.word.fetch_or(CLOSED, SeqCst) & CLOSED == 0
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        // Ordering: Acquire pairs with the SeqCst of `close`: what was done before is visible to who acts on
-        // the answer.
-        self.tail.word.load(Acquire) & CLOSED != 0
-    }
-
-    /// How many places a push or a reservation would find. All there are when closed, so that whoever waits
-    /// comes to see.
-    pub(crate) fn free(&self) -> usize {
-        let Look { len, reserved, closed, .. } = self.look();
-        if closed { usize::MAX } else { self.capacity() - (len + reserved) }
-    }
-
-    /// How many values a pop would find. All there are when nothing will come, so that whoever waits comes to
-    /// see.
-    pub(crate) fn ready(&self) -> usize {
-        let Look { len, reserved, closed, .. } = self.look();
-        if len == 0 && closed && reserved == 0 { usize::MAX } else { len }
-    }
-
-    /// Exact for the moment at which both ends stood as seen.
-    pub(crate) fn look(&self) -> Look {
-        loop {
-            // Ordering: Acquire keeps the three looks in this order.
-            let tail = self.tail.word.load(Acquire);
-            let head = self.head.word.load(Acquire);
-            if self.tail.word.load(Acquire) != tail {
-                continue;
-            }
-            let reserved = reserved(tail) as usize;
-            let len = (position(tail).wrapping_sub(head) / ONE) as usize;
-            return Look {
-                // While one is forced in, there is one too many.
-                len: len.min(self.capacity() - reserved),
-                reserved,
-                closed: tail & CLOSED != 0,
-                pushed: tail / ONE,
-                popped: head / ONE,
-            };
-        }
-    }
-
-    /// Drops what is in the ring, one by one. A drop that panics does not keep the others.
-    pub(crate) fn drain(&self) {
-        struct Rest<'a, T>(&'a Ring<T>);
-        impl<T> Drop for Rest<'_, T> {
-            fn drop(&mut self) {
-                self.0.drain();
-            }
-        }
-        while let Pop::Got(value) = self.pop() {
-            let rest = Rest(self);
-            drop(value);
-            mem::forget(rest);
-        }
-    }
 }
 
-/// A slot that is to be written. Whoever has this moved `tail` from its position.
-struct Place<'a, T> {
-    slot: &'a Slot<T>,
+/// A slot that is to be written. Whoever has this moved `tail` from its position, or is to move it next.
+struct Place<'a, T, P: Users, C: Users> {
+    ring: &'a Ring<T, P, C>,
     position: u64,
 }
 
-impl<T> Place<'_, T> {
+impl<T, P: Users, C: Users> Place<'_, T, P, C> {
     #[inline]
     fn write(self, value: T) {
-        let Place { slot, position } = self;
-        // What this waits for is set in `Places::next`: the value of the lap before is out.
-        slot.stamp.wait_for(position);
+        let Place { ring, position } = self;
+        let slot = ring.slot(position);
+        if C::MANY {
+            // What this waits for is set in `Places::next`: the value of the lap before is out.
+            slot.stamp.wait_for(position);
+        }
         slot.value.with_mut(|cell| {
             // SAFETY: table at `Slot`, first row: the value is ours to write.
             unsafe { (*cell).write(value) };
         });
-        slot.stamp.set(position | FULL);
+        if P::MANY {
+            slot.stamp.set(position | FULL);
+        }
     }
 }
 
 /// Moves the values out.
-impl<T> Iterator for Places<'_, T> {
+impl<T, P: Users, C: Users> Iterator for Places<'_, T, P, C> {
     type Item = T;
 
     #[inline]
@@ -521,18 +536,24 @@ impl<T> Iterator for Places<'_, T> {
         }
         self.position = position.wrapping_add(ONE);
         let slot = ring.slot(position);
-        // What this waits for is set in `Place::write`: the value is in.
-        slot.stamp.wait_for(position | FULL);
+        if P::MANY {
+            // What this waits for is set in `Place::write`: the value is in.
+            slot.stamp.wait_for(position | FULL);
+        }
         // SAFETY: table at `Slot`, second row: the value is there, and ours to take. Nobody reads it again, as
         // neither `head` nor this claim comes back here.
         let value = slot.value.with(|cell| unsafe { (*cell).assume_init_read() });
-        slot.stamp.set(position.wrapping_add(ring.slots.len() as u64 * ONE));
+        if C::MANY {
+            slot.stamp.set(position.wrapping_add(ring.slots.len() as u64 * ONE));
+        }
         Some(value)
     }
 }
 
-impl<T> Drop for Ring<T> {
+impl<T, P: Users, C: Users> Drop for Ring<T, P, C> {
     fn drop(&mut self) {
-        self.drain();
+        // Ordering: Relaxed: nobody else is left.
+        let (head, tail) = (self.head.word.load(Relaxed), position(self.tail.word.load(Relaxed)));
+        drop_all(Places { ring: self, position: head, end: tail });
     }
 }

@@ -79,15 +79,18 @@ impl Decision {
 }
 
 /// Decides for both of two operations, or for neither. One that belongs to no group may always be done.
+#[inline]
 pub(super) fn pair(mine: Option<Party<'_>>, other: Option<Party<'_>>) -> Pair {
-    let done = match (mine, other) {
-        (None, None) => return Pair::Matched,
-        (Some(mine), None) => return said(mine.decides(), Pair::Taken),
-        (None, Some(other)) => return said(other.decides(), Pair::Gone),
-        (Some(mine), Some(other)) if Arc::ptr_eq(mine.decision, other.decision) => return Pair::Gone,
-        (Some(mine), Some(other)) => (mine, other),
-    };
-    let (mine, other) = done;
+    match (mine, other) {
+        (None, None) => Pair::Matched,
+        (Some(mine), None) => said(mine.decides(), Pair::Taken),
+        (None, Some(other)) => said(other.decides(), Pair::Gone),
+        (Some(mine), Some(other)) if Arc::ptr_eq(mine.decision, other.decision) => Pair::Gone,
+        (Some(mine), Some(other)) => both(mine, other),
+    }
+}
+
+fn both(mine: Party<'_>, other: Party<'_>) -> Pair {
     let mine_first = Arc::as_ptr(mine.decision) < Arc::as_ptr(other.decision);
     let (first, second) = if mine_first { (mine, other) } else { (other, mine) };
     let mut second_was_free = true;

@@ -29,7 +29,7 @@ use std::task::{Poll, Waker};
 use super::decision::{self, Decision, Pair, Party};
 use super::shared::IsClosed;
 use crate::ring::Look;
-use crate::shim::Ordering::Relaxed;
+use crate::shim::Ordering::{Acquire, Relaxed, Release};
 use crate::shim::task::AtomicUsize;
 use crate::shim::{Arc, Mutex};
 
@@ -37,9 +37,11 @@ use crate::shim::{Arc, Mutex};
 #[derive(Debug)]
 pub struct Meet<T> {
     state: Mutex<State<T>>,
-    /// About how many senders and receivers wait: a hint, whether it is worth while to have a waker ready.
-    offers: AtomicUsize,
-    wants: AtomicUsize,
+    /// The ticket of the first offer, or `usize::MAX`. An offer with a smaller one has been taken, as they
+    /// stand in the order of their tickets.
+    first_offer: AtomicUsize,
+    /// The same for wants.
+    first_want: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -105,14 +107,18 @@ impl<T> Meet<T> {
             received: 0,
             peak: 0,
         };
-        Meet { state: Mutex::new(state), offers: AtomicUsize::new(0), wants: AtomicUsize::new(0) }
+        let none = || AtomicUsize::new(usize::MAX);
+        Meet { state: Mutex::new(state), first_offer: none(), first_want: none() }
     }
 
     /// Under the lock, after those who wait have changed.
-    fn hint(&self, state: &State<T>) {
-        // Ordering: Relaxed: hints.
-        self.offers.store(state.offers.len(), Relaxed);
-        self.wants.store(state.wants.len(), Relaxed);
+    #[inline]
+    fn show(&self, state: &State<T>) {
+        let ticket = |entry: Option<&Entry>| entry.map_or(usize::MAX, |entry| entry.ticket);
+        // Ordering: Release pairs with the Acquire in `poll_offer`: what whoever took an offer did before comes
+        // before what its sender does next.
+        self.first_offer.store(ticket(state.offers.front().map(|(entry, _)| entry)), Release);
+        self.first_want.store(ticket(state.wants.front()), Release);
     }
 
     /// Comes with a message, which is taken out of `message` if it is handed over or if it stays, to be woken
@@ -124,7 +130,8 @@ impl<T> Meet<T> {
         stay: Option<&Waker>,
     ) -> Step<()> {
         // Cloned, and dropped, outside of the lock.
-        let mut waker = if self.wants.load(Relaxed) == 0 { stay.cloned() } else { None };
+        // Ordering: Relaxed: a guess, which saves a lock.
+        let mut waker = if self.first_want.load(Relaxed) == usize::MAX { stay.cloned() } else { None };
         loop {
             let mut state = self.state.lock();
             if state.closed {
@@ -134,7 +141,7 @@ impl<T> Meet<T> {
                 Ok(Some(want)) => {
                     state.sent = state.sent.wrapping_add(1);
                     state.hand(want.ticket, message.take());
-                    self.hint(&state);
+                    self.show(&state);
                     return Step::Met((), want.waker);
                 }
                 Ok(None) => {}
@@ -144,7 +151,7 @@ impl<T> Meet<T> {
                 let entry = state.entry(mine, waker.take());
                 let ticket = entry.ticket;
                 state.offers.extend(message.take().map(|message| (entry, message)));
-                self.hint(&state);
+                self.show(&state);
                 return Step::Waits(ticket);
             }
             drop(state);
@@ -155,13 +162,14 @@ impl<T> Meet<T> {
 
     /// Comes for a message, which it waits for to be woken by `stay`.
     pub(super) fn ask(&self, mine: Option<Party<'_>>, stay: Option<&Waker>) -> Step<T> {
-        let mut waker = if self.offers.load(Relaxed) == 0 { stay.cloned() } else { None };
+        // Ordering: Relaxed, see `offer`.
+        let mut waker = if self.first_offer.load(Relaxed) == usize::MAX { stay.cloned() } else { None };
         loop {
             let mut state = self.state.lock();
             match state.first_message(mine) {
                 Ok(Some((message, sender))) => {
                     state.received = state.received.wrapping_add(1);
-                    self.hint(&state);
+                    self.show(&state);
                     return Step::Met(message, sender);
                 }
                 Ok(None) if state.closed => return Step::Closed,
@@ -172,7 +180,7 @@ impl<T> Meet<T> {
                 let entry = state.entry(mine, waker.take());
                 let ticket = entry.ticket;
                 state.wants.push_back(entry);
-                self.hint(&state);
+                self.show(&state);
                 return Step::Waits(ticket);
             }
             drop(state);
@@ -188,6 +196,10 @@ impl<T> Meet<T> {
         message: &mut Option<T>,
         waker: &Waker,
     ) -> Poll<Result<(), IsClosed>> {
+        // Ordering: Acquire pairs with the Release in `show`.
+        if ticket < self.first_offer.load(Acquire) {
+            return Poll::Ready(Ok(()));
+        }
         let mut fresh = None;
         loop {
             let mut state = self.state.lock();
@@ -195,6 +207,7 @@ impl<T> Meet<T> {
             if state.closed {
                 let entry;
                 (entry, *message) = state.take_offer(index);
+                self.show(&state);
                 drop(state);
                 drop(entry);
                 return Poll::Ready(Err(IsClosed));
@@ -219,6 +232,7 @@ impl<T> Meet<T> {
             let index = state.want_at(ticket);
             if state.closed {
                 let entry = index.and_then(|index| state.wants.remove(index));
+                self.show(&state);
                 drop(state);
                 drop(entry);
                 return Poll::Ready(Err(IsClosed));
@@ -240,7 +254,7 @@ impl<T> Meet<T> {
         let Some(index) = state.offer_at(ticket) else { return false };
         let entry;
         (entry, *message) = state.take_offer(index);
-        self.hint(&state);
+        self.show(&state);
         drop(state);
         drop(entry);
         true
@@ -253,7 +267,7 @@ impl<T> Meet<T> {
         let index = state.want_at(ticket);
         let entry = index.and_then(|index| state.wants.remove(index));
         let message = state.take_handed(ticket);
-        self.hint(&state);
+        self.show(&state);
         drop(state);
         drop(entry);
         message
@@ -269,7 +283,7 @@ impl<T> Meet<T> {
             return None;
         };
         state.hand(want.ticket, Some(message));
-        self.hint(&state);
+        self.show(&state);
         want.waker
     }
 
@@ -309,8 +323,15 @@ impl<T> Meet<T> {
             closed: state.closed,
             pushed: state.sent,
             popped: state.received,
+            peak: state.peak,
         }
     }
+}
+
+/// What is removed is mostly the first, and then nothing needs to be moved.
+#[inline]
+fn remove<E>(from: &mut VecDeque<E>, index: usize) -> Option<E> {
+    if index == 0 { from.pop_front() } else { from.remove(index) }
 }
 
 /// Sees that `waker` is in its entry. False: it must first be cloned, outside of the lock, into `fresh`, which
@@ -343,7 +364,7 @@ impl<T> State<T> {
     fn first_want(&mut self, mine: Option<Party<'_>>) -> Result<Option<Entry>, ()> {
         for index in 0..self.wants.len() {
             match decision::pair(mine, self.wants[index].party()) {
-                Pair::Matched => return Ok(self.wants.remove(index)),
+                Pair::Matched => return Ok(remove(&mut self.wants, index)),
                 Pair::Taken => return Err(()),
                 Pair::Gone => {}
             }
@@ -368,7 +389,7 @@ impl<T> State<T> {
             match decision::pair(mine, self.offers[index].0.party()) {
                 Pair::Matched => {
                     self.sent = self.sent.wrapping_add(1);
-                    let met = self.offers.remove(index);
+                    let met = remove(&mut self.offers, index);
                     return Ok(met.map(|(entry, message)| (message, entry.waker)));
                 }
                 Pair::Taken => return Err(()),
@@ -388,12 +409,12 @@ impl<T> State<T> {
 
     /// The entry has a waker, which is not to be dropped under the lock.
     fn take_offer(&mut self, index: usize) -> (Option<Entry>, Option<T>) {
-        self.offers.remove(index).unzip()
+        remove(&mut self.offers, index).unzip()
     }
 
     fn take_handed(&mut self, ticket: usize) -> Option<T> {
         let index = self.handed.iter().position(|(owner, _)| *owner == ticket)?;
         self.received = self.received.wrapping_add(1);
-        self.handed.remove(index).map(|(_, message)| message)
+        remove(&mut self.handed, index).map(|(_, message)| message)
     }
 }

@@ -42,7 +42,7 @@ pub use recv::{Receiver, Receives, WeakReceiver};
 pub use send::{Sender, Sends, WeakSender};
 pub use shared::{State, Stats};
 
-use kind::Many;
+use kind::{Many, ToOne};
 use shared::Shared;
 
 /// What an [`Operation`] does: a name for each.
@@ -137,13 +137,15 @@ fn general<T>(store: Many<T>) -> (Sender<T>, Receiver<T>) {
 /// The typed channels: with so much room, or `None` for any.
 #[track_caller]
 pub(super) fn mpsc<T>(capacity: Option<usize>) -> (Sender<T, Mpsc>, Receiver<T, Mpsc>) {
-    let shared = Shared::new(capacity.map_or_else(Many::chain, Many::ring), None);
-    (Sender::new(shared.clone(), ()), Receiver::new(shared, ()))
+    let (store, tx, rx) = ToOne::mpsc(capacity);
+    let shared = Shared::new(store, None);
+    (Sender::new(shared.clone(), tx), Receiver::new(shared, rx))
 }
 
 /// See [`mpsc`].
 #[track_caller]
 pub(super) fn spsc<T>(capacity: Option<usize>) -> (Sender<T, Spsc>, Receiver<T, Spsc>) {
-    let shared = Shared::new(capacity.map_or_else(Many::chain, Many::ring), None);
-    (Sender::new(shared.clone(), ()), Receiver::new(shared, ()))
+    let (store, tx, rx) = ToOne::spsc(capacity);
+    let shared = Shared::new(store, None);
+    (Sender::new(shared.clone(), tx), Receiver::new(shared, rx))
 }

@@ -114,9 +114,10 @@ impl<T, K: Kind> Receiver<T, K> {
     }
 }
 
-/// Writes the methods that receive, for receivers that are shared (`&self`) or not (`&mut self`).
+/// Writes the methods that receive, for receivers that are shared (`&self`) or not (`&mut self`). What the
+/// latter lend of their own is said twice: with a lifetime to be inferred, and with `'a`.
 macro_rules! receiving {
-    ($kind:ty, [$($mutable:tt)?], $rx:ty) => {
+    ($kind:ty, [$($mutable:tt)?], $rx:ty, $rx_for_a:ty) => {
         impl<T> Receiver<T, $kind> {
             /// Waits for the next message.
             ///
@@ -167,12 +168,11 @@ macro_rules! receiving {
             /// # Cancel safety
             /// **Strict.** Messages are taken only by the poll that returns.
             #[track_caller]
-            #[allow(mismatched_lifetime_syntaxes, reason = "there is none in the type that is `()`")]
             pub fn recv_many<'a>(
                 &'a $($mutable)? self,
                 buffer: &'a mut Vec<T>,
                 limit: usize,
-            ) -> RecvMany<'a, T, $kind, $rx> {
+            ) -> RecvMany<'a, T, $kind, $rx_for_a> {
                 Operation::new(Gather { receive: self.receive(), buffer, limit })
             }
 
@@ -258,9 +258,9 @@ macro_rules! receiving {
     };
 }
 
-receiving!(Mpmc, [], ());
-receiving!(Mpsc, [mut], &mut Rx<T, Mpsc>);
-receiving!(Spsc, [mut], &mut Rx<T, Spsc>);
+receiving!(Mpmc, [], (), ());
+receiving!(Mpsc, [mut], &mut Rx<T, Mpsc>, &'a mut Rx<T, Mpsc>);
+receiving!(Spsc, [mut], &mut Rx<T, Spsc>, &'a mut Rx<T, Spsc>);
 
 impl<T> Receiver<T, Mpmc> {
     #[inline]

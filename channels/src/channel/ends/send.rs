@@ -81,8 +81,8 @@ impl<T, K: Kind> Sender<T, K> {
     }
 
     /// Whether senders are asked to pause: as many messages as the upper
-    /// [watermark](super::Builder::watermarks) were in the channel, and not as few as the lower one since. Never in a channel
-    /// without such marks.
+    /// [watermark](super::Builder::watermarks) were in the channel, and not as few as the lower one since.
+    /// Never in a channel without such marks.
     pub fn is_paused(&self) -> bool {
         self.shared.flow.as_ref().is_some_and(|flow| flow.is_paused())
     }

@@ -207,6 +207,7 @@ impl<T, K: Kind> Shared<T, K> {
             receivers: self.receivers.load(Relaxed),
             waiting_send,
             waiting_recv,
+            peak: look.peak,
             sent: look.pushed,
             received: look.popped,
             dropped: self.flow.as_ref().map_or(0, |flow| flow.dropped()),
@@ -313,6 +314,8 @@ pub struct Stats {
     pub waiting_send: usize,
     /// Tasks and threads that wait for a message.
     pub waiting_recv: usize,
+    /// The most messages that were in it at any time.
+    pub peak: usize,
     /// Messages that went in since the beginning. Wraps, after 2^40 at the least when there is room for a
     /// million or less.
     pub sent: u64,

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use super::*;
 use crate::channel::error::{RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+#[cfg(not(filch_loom))]
 use crate::channel::future::{Recv, Reserve, Send};
 use crate::channel::{mpsc, spsc};
 use crate::shim::{self, thread};

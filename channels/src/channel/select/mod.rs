@@ -58,7 +58,7 @@
 //!    one.
 //! 2. Else all stand in line. From a line of units one is only invited: we come, and what we take is the one.
 //!    In a place of meeting (`ends/meet.rs`) the other side may do our part; so if there is such a case, all
-//!    share a [`Decision`], and whoever is about to do a case, we or another, decides first.
+//!    share a decision, and whoever is about to do a case, we or another, decides first.
 //! 3. When one is done the others leave, before the closure runs: invitations pass on, messages come back.
 #![forbid(unsafe_code)]
 

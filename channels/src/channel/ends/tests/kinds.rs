@@ -115,6 +115,30 @@ fn typed_ends_have_every_form() {
 }
 
 #[test]
+fn the_most_there_was_is_kept() {
+    let count = |peak: usize, stats: Stats| assert_eq!((stats.peak, stats.len), (peak, 0));
+    for (tx, rx) in [bounded(8), unbounded()] {
+        for most in [3, 1, 5, 4] {
+            (0..most).for_each(|number| tx.try_send(number).unwrap());
+            assert_eq!(rx.drain().count(), most);
+        }
+        count(5, rx.stats());
+    }
+    let (mut tx, mut rx) = spsc::bounded(8);
+    for most in [3, 1, 5, 4] {
+        (0..most).for_each(|number| tx.try_send(number).unwrap());
+        assert_eq!(rx.drain().count(), most);
+    }
+    count(5, rx.stats());
+    let (tx, rx) = rendezvous();
+    let mut receiving = pin!(rx.recv());
+    assert!(poll_once(receiving.as_mut()).is_pending());
+    tx.try_send(1).unwrap();
+    assert!(poll_once(receiving.as_mut()).is_ready());
+    count(1, rx.stats());
+}
+
+#[test]
 fn typed_ends_wake_each_other() {
     let (mut tx, mut rx) = spsc::bounded(1);
     let (wakes, waker) = Wakes::new();
