@@ -164,7 +164,7 @@ impl Scheduler {
                 remotes.push(Padded(Remote {
                     stealer,
                     timers: TimerShard::new(driver.clock.clone(), Box::new(unpark)),
-                    tasks: Mutex::new(TaskList::new()),
+                    tasks: Mutex::default(),
                     attendant: Mutex::new(None),
                     orphan: AtomicBool::new(false),
                     counts: Counts::default(),

@@ -45,9 +45,9 @@ pub(crate) struct Worker {
 pub(super) type Hands = Option<Box<Core>>;
 
 impl Worker {
-    /// For the calling thread.
+    /// For the calling thread. The monitor looks after it until `Crew::detach`.
     pub(crate) fn new(scheduler: Arc<Scheduler>) -> Arc<Worker> {
-        Arc::new_cyclic(|me| Worker {
+        let worker = Arc::new_cyclic(|me| Worker {
             scheduler,
             lease: Lease::new(),
             parker: Parker::new(),
@@ -56,7 +56,9 @@ impl Worker {
             thread: context::thread_number(),
             me: me.clone(),
             watch: Mutex::default(),
-        })
+        });
+        worker.scheduler.crew.state.lock().attached.push(worker.clone());
+        worker
     }
 
     /// Works until the runtime stops, or the core is lost.

@@ -9,9 +9,6 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 
-#[cfg(not(filch_loom))]
-use filch_channels::probe;
-
 use crate::shim::{Arc, Mutex};
 use crate::util::wake::{drop_payload, guarded, message};
 
@@ -79,7 +76,7 @@ impl JoinError {
         location: &'static Location<'static>,
         payload: Box<dyn Any + Send>,
     ) -> JoinError {
-        let (id, name) = (probe::current_id(), Some(format!("future {index}")));
+        let (id, name) = (filch_channels::probe::current_id(), Some(format!("future {index}")));
         let about = TaskPanic { id, name, location, message: String::new() };
         JoinError::panic(about, payload, Arc::new(|_| {}))
     }
