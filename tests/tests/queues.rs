@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use filch::sync::{GetError, Item, LifoQueue, PriorityQueue, Put, PutError, Queue, QueueState, TryGetError};
-use filch::{Builder, Wait, wait_for};
+use filch::{Builder, WaitKind, wait_for};
 use filch_tests::{cancel_at_every_await, poll_once, single, until, until_yielding, watched, workers};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -335,7 +335,7 @@ fn a_report_says_where_a_task_waits() {
             let info = tasks.into_iter().find(|info| info.id == task.id()).expect("it is listed");
             (info.wait, info.wait_location.map(std::panic::Location::line))
         };
-        until(|| waits() == (Wait::Recv, Some(line)));
+        until(|| waits() == (WaitKind::Recv, Some(line)));
         queue.close();
         assert_eq!(task.join_blocking().unwrap(), Err(GetError));
     });

@@ -70,7 +70,6 @@ impl JoinError {
     }
 
     /// For a future that panicked when the current task polled it, the one with this index among several.
-    #[cfg(not(filch_loom))]
     pub(crate) fn of_child(
         index: usize,
         location: &'static Location<'static>,
