@@ -78,8 +78,7 @@ mod waker_slot;
 
 pub mod channel;
 
-#[cfg(test)]
-mod testing;
+pub mod testing;
 
 pub(crate) use __shim as shim;
 

@@ -60,7 +60,7 @@ mod front {
     pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
     pub use crate::time::wait_for;
     pub use filch_channels::probe::Wait;
-    pub use filch_channels::{channel, sync};
+    pub use filch_channels::{channel, sync, testing};
     pub use filch_macros::{main, test};
 
     #[doc(hidden)]

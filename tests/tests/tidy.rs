@@ -64,6 +64,8 @@ const CHANNELS_ROOMS: &[Room] = &[
     Room("wait_queue", &["sync", "probe", "wake_batch", "block"]),
     Room("semaphore", &["sync", "probe", "wait_queue", "block"]),
     Room("notify", &["sync", "probe", "wait_queue", "block"]),
+    // For tests of what is here, which it does not name.
+    Room("testing", &["sync", "block"]),
     Room(
         "channel",
         &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "list", "block", "semaphore"],
@@ -75,6 +77,7 @@ const UNSAFE_FILES: &[&str] = &[
     "channels/src/channel/oneshot/end.rs",
     "channels/src/probe.rs",
     "channels/src/ring/mod.rs",
+    "channels/src/testing/evil_waker.rs",
     "channels/src/wait_queue.rs",
     "channels/src/wait_queue/list.rs",
     "channels/src/waker_slot.rs",
@@ -112,6 +115,11 @@ const STD_ALLOWED: &[(&str, &str)] = &[
     // The trait `std::task::Wake`, and methods on `Arc<Self>` as tokio has them, want the real one.
     ("channels/src/block.rs", "std::sync::Arc"),
     ("channels/src/semaphore.rs", "std::sync::Arc"),
+    ("channels/src/testing/evil.rs", "std::sync::Arc"),
+    ("channels/src/testing/evil_waker.rs", "std::sync::Arc"),
+    ("channels/src/testing/ledger.rs", "std::sync::Arc"),
+    ("channels/src/testing/trial.rs", "std::sync::Arc"),
+    ("channels/src/testing/wakes.rs", "std::sync::Arc"),
     ("runtime/src/util/block.rs", "std::sync::Arc"),
 ];
 
