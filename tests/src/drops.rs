@@ -1,31 +1,4 @@
-//! Values that tell of their end.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-/// Counts drops.
-#[derive(Debug, Clone, Default)]
-pub struct Drops(Arc<AtomicUsize>);
-
-impl Drops {
-    /// None so far.
-    pub fn new() -> Drops {
-        Drops::default()
-    }
-
-    /// A value whose drop is counted here.
-    pub fn token(&self) -> OnDrop<impl FnMut() + Send + Sync + 'static> {
-        let count = self.0.clone();
-        on_drop(move || {
-            count.fetch_add(1, SeqCst);
-        })
-    }
-
-    /// How many tokens were dropped.
-    pub fn count(&self) -> usize {
-        self.0.load(SeqCst)
-    }
-}
+//! Code that runs when a value is dropped. What only counts drops is `filch::testing::Ledger`.
 
 /// See [`on_drop`].
 #[derive(Debug)]

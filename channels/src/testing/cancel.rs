@@ -4,7 +4,6 @@
 //! The trial itself is in `trial.rs`. Called by tests, on a thread or in a task.
 #![forbid(unsafe_code)]
 
-use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
@@ -12,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::report::Report;
+use super::text;
 use super::trial::{End, Fate, Known, Record, Trial};
 use crate::block::{block_until, deadline_after};
 
@@ -247,11 +247,6 @@ impl<F: Future> Guarded<F> {
             }
         }
     }
-}
-
-fn text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&'static str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }
 
 fn hangs(fate: Fate, known: &Known, called: &'static Location<'static>) -> ! {

@@ -7,11 +7,12 @@
 use std::cmp::Ordering as Order;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::evil_waker;
 use super::ledger::{Counted, Ledger};
+use super::{evil_waker, text};
 use crate::shim::Ordering::SeqCst;
 use crate::shim::task::{AtomicBool, AtomicUsize};
 use crate::shim::thread;
@@ -54,7 +55,7 @@ impl Moment {
 ///
 /// let notify = Notify::new();
 /// let (mut first, mut second) = (pin!(notify.notified()), pin!(notify.notified()));
-/// let evil = Evil::panics(Moment::Wake, 1);
+/// let evil = Evil::panics([Moment::Wake], 1);
 /// let (wakes, waker) = Wakes::new();
 /// assert!(poll_with(first.as_mut(), &evil.waker()).is_pending());
 /// assert!(poll_with(second.as_mut(), &waker).is_pending());
@@ -70,7 +71,7 @@ impl Moment {
 /// # use filch_channels::testing::{Evil, Moment, poll_with};
 /// let semaphore = Arc::new(Semaphore::new(0));
 /// let mut waiting = pin!(semaphore.acquire());
-/// let evil = Evil::new(Moment::Wake, 1, {
+/// let evil = Evil::new([Moment::Wake], 1, {
 ///     let semaphore = semaphore.clone();
 ///     move || semaphore.try_acquire().unwrap().forget()
 /// });
@@ -85,7 +86,7 @@ pub struct Evil {
 
 /// What all wakers and values of one `Evil` share.
 pub(super) struct Plan {
-    moment: Moment,
+    moments: Vec<Moment>,
     nth: usize,
     deed: Box<dyn Fn() + Send + Sync>,
     calm: AtomicBool,
@@ -97,20 +98,69 @@ pub(super) struct Plan {
 }
 
 impl Evil {
-    /// Calls `deed` at the `nth` such moment, counted from 1 over all its wakers and values; with 0 at each.
-    pub fn new(moment: Moment, nth: usize, deed: impl Fn() + Send + Sync + 'static) -> Evil {
+    /// Calls `deed` at the `nth` of these moments, counted from 1 over all its wakers and values; with 0 at each.
+    pub fn new(
+        moments: impl IntoIterator<Item = Moment>,
+        nth: usize,
+        deed: impl Fn() + Send + Sync + 'static,
+    ) -> Evil {
         let zero = || AtomicUsize::new(0);
         let no = || AtomicBool::new(false);
         let (seen, deeds, wakes) = (zero(), zero(), zero());
-        let (deed, ledger) = (Box::new(deed), Ledger::new());
-        let plan = Plan { moment, nth, deed, calm: no(), busy: no(), seen, deeds, wakes, ledger };
+        let (moments, deed, ledger) = (moments.into_iter().collect(), Box::new(deed), Ledger::new());
+        let plan = Plan { moments, nth, deed, calm: no(), busy: no(), seen, deeds, wakes, ledger };
         Evil { plan: Arc::new(plan) }
     }
 
-    /// Panics at the `nth` such moment. See [`new`](Evil::new).
-    #[must_use]
-    pub fn panics(moment: Moment, nth: usize) -> Evil {
-        Evil::new(moment, nth, move || panic!("an evil one panics at {moment:?} {nth}"))
+    /// Panics at the `nth` of these moments. See [`new`](Evil::new).
+    pub fn panics(moments: impl IntoIterator<Item = Moment>, nth: usize) -> Evil {
+        Evil::new(moments, nth, || panic!("{}", Evil::TEXT))
+    }
+
+    /// What [`panics`](Evil::panics) panics with.
+    pub const TEXT: &'static str = "an evil one panics";
+
+    /// Calls `round` with one that does `deed` at the first of these moments, then with one that does so at the
+    /// second, and so on, until one had no occasion to. Returns how many had.
+    ///
+    /// A round sets the scene anew, does what is to be tested, catches what it panics with, and checks what is
+    /// left.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::panic::{AssertUnwindSafe, catch_unwind};
+    /// use filch_channels::testing::{Evil, Moment};
+    ///
+    /// let deeds = Evil::at_each(Moment::OF_VALUES, || panic!("evil"), |evil| {
+    ///     let mut values: Vec<_> = (0..4).map(|id| evil.value(id)).collect();
+    ///     let sorted = catch_unwind(AssertUnwindSafe(|| values.sort()));
+    ///     assert_eq!(sorted.is_err(), evil.deeds() == 1);
+    ///     evil.calm();
+    ///     drop(values);
+    ///     evil.ledger().assert_settled();
+    /// });
+    /// assert!(deeds >= 3, "at least three comparisons");
+    /// ```
+    ///
+    /// # Panics
+    /// When a round does, in a way that says which one it was, or after 10,000 rounds.
+    pub fn at_each(
+        moments: impl IntoIterator<Item = Moment>,
+        deed: impl Fn() + Clone + Send + Sync + 'static,
+        mut round: impl FnMut(&Evil),
+    ) -> usize {
+        let moments: Vec<Moment> = moments.into_iter().collect();
+        for nth in 1..=10_000 {
+            let evil = Evil::new(moments.iter().copied(), nth, deed.clone());
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| round(&evil))) {
+                evil.calm();
+                panic!("with an evil deed at moment {nth} of {moments:?}: {}", text(&*payload));
+            }
+            if evil.deeds() == 0 {
+                return nth - 1;
+            }
+        }
+        panic!("after 10,000 rounds there is still occasion for an evil deed at {moments:?}")
     }
 
     /// A waker.
@@ -172,7 +222,7 @@ impl Plan {
             }
         }
         // Ordering: SeqCst, all of these, as in `calm`.
-        if moment != self.moment || self.calm.load(SeqCst) {
+        if !self.moments.contains(&moment) || self.calm.load(SeqCst) {
             return;
         }
         let number = self.seen.fetch_add(1, SeqCst) + 1;
@@ -189,9 +239,9 @@ impl Plan {
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan { moment, nth, seen, deeds, .. } = self;
+        let Plan { moments, nth, seen, deeds, .. } = self;
         let mut shown = f.debug_struct("Plan");
-        shown.field("moment", moment).field("nth", nth).field("seen", seen).field("deeds", deeds);
+        shown.field("moments", moments).field("nth", nth).field("seen", seen).field("deeds", deeds);
         shown.finish_non_exhaustive()
     }
 }

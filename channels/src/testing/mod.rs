@@ -84,3 +84,9 @@ pub use ledger::{Counted, Ledger};
 pub use report::Report;
 pub use trial::{Fate, Trial, World};
 pub use wakes::{Wakes, block_on, poll_once, poll_with, yield_now};
+
+/// The text of a panic.
+fn text(payload: &(dyn std::any::Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&'static str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
+}

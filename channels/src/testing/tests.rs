@@ -19,8 +19,7 @@ use crate::sync::{Notify, Semaphore};
 /// Runs `f`, which must panic, and returns the text.
 #[track_caller]
 fn panics<T: std::fmt::Debug>(f: impl FnOnce() -> T) -> String {
-    let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("a panic");
-    payload.downcast_ref::<String>().expect("a text").clone()
+    text(&*catch_unwind(AssertUnwindSafe(f)).expect_err("a panic")).to_owned()
 }
 
 fn ignore<T>(_: T) {}
@@ -336,7 +335,7 @@ fn an_evil_waker_does_it_at_the_moment_that_was_asked_for() {
         for (nth, deeds) in [(0, 2), (1, 1), (2, 1), (3, 0)] {
             let done = Arc::new(AtomicUsize::new(0));
             let does = done.clone();
-            let evil = Evil::new(moment, nth, move || {
+            let evil = Evil::new([moment], nth, move || {
                 does.fetch_add(1, SeqCst);
             });
             let waker = evil.waker();
@@ -351,10 +350,10 @@ fn an_evil_waker_does_it_at_the_moment_that_was_asked_for() {
         }
         // Each panic leaves the count of the wakers right.
         for nth in [1, 2] {
-            let evil = Evil::panics(moment, nth);
+            let evil = Evil::panics([moment], nth);
             let waker = evil.waker();
             let text = panics(|| use_waker(&waker));
-            assert_eq!(text, format!("an evil one panics at {moment:?} {nth}"));
+            assert_eq!(text, Evil::TEXT);
             evil.calm();
             drop(waker);
             assert_eq!(Arc::strong_count(&evil.plan), 1, "{evil:?}");
@@ -365,7 +364,7 @@ fn an_evil_waker_does_it_at_the_moment_that_was_asked_for() {
 #[test]
 fn an_evil_value_does_it_at_the_moment_that_was_asked_for() {
     for moment in Moment::OF_VALUES {
-        let evil = Evil::panics(moment, 1);
+        let evil = Evil::panics([moment], 1);
         let deed = || {
             let (one, two) = (evil.value(1), evil.value(2));
             let three = one.clone();
@@ -373,7 +372,7 @@ fn an_evil_value_does_it_at_the_moment_that_was_asked_for() {
             drop(three);
             assert_eq!(HashSet::from([one, two]).len(), 2);
         };
-        assert_eq!(panics(deed), format!("an evil one panics at {moment:?} 1"));
+        assert_eq!(panics(deed), Evil::TEXT);
         assert_eq!(evil.deeds(), 1);
         evil.ledger().assert_settled();
         evil.calm();
@@ -386,13 +385,13 @@ fn an_evil_value_does_it_at_the_moment_that_was_asked_for() {
 #[test]
 fn the_evil_do_not_end_the_process() {
     // While a panic is under way, and while one is at it already, they let it be.
-    let evil = Evil::panics(Moment::Drop, 0);
+    let evil = Evil::panics([Moment::Drop], 0);
     let values = [evil.value(1), evil.value(2)];
-    assert!(panics(|| drop(values)).contains("Drop"));
+    assert_eq!(panics(|| drop(values)), Evil::TEXT);
     assert_eq!((evil.seen(), evil.deeds()), (2, 1));
     evil.ledger().assert_settled();
     let again = Arc::new(Mutex::new(None::<Waker>));
-    let evil = Evil::new(Moment::Wake, 0, {
+    let evil = Evil::new([Moment::Wake], 0, {
         let again = again.clone();
         move || {
             let waker = again.lock().clone();
@@ -404,4 +403,22 @@ fn the_evil_do_not_end_the_process() {
     assert_eq!((evil.wakes(), evil.deeds()), (2, 1));
     // One holds the other.
     *again.lock() = None;
+}
+
+#[test]
+fn each_occasion_for_an_evil_deed_is_found() {
+    let waker_moments = RefCell::new(Vec::new());
+    let deeds = Evil::at_each(
+        Moment::OF_WAKERS,
+        || (),
+        |evil| {
+            use_waker(&evil.waker());
+            waker_moments.borrow_mut().push((evil.seen(), evil.deeds()));
+        },
+    );
+    // Twice a clone, a wake and a drop, then the drop of the waker itself.
+    assert_eq!(deeds, 7);
+    assert_eq!(waker_moments.into_inner(), [[(7, 1); 7].as_slice(), &[(7, 0)]].concat());
+    let text = panics(|| Evil::at_each([Moment::Drop], || panic!("evil"), |evil| drop(evil.value(1))));
+    assert_eq!(text, "with an evil deed at moment 1 of [Drop]: evil");
 }
