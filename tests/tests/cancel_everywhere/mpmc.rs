@@ -63,6 +63,21 @@ operations! {
     stream: "bounded::Receiver as Stream" => async |trial| {
         from_an_empty_one(trial, async |_, rx, got| got.extend(rx.next().await)).await;
     };
+    recv_the_only_one: "bounded::Receiver::recv" => async |trial| {
+        the_only_one(trial, async |rx, _| rx.recv().await.unwrap()).await;
+    };
+    recv_many_the_only_one: "bounded::Receiver::recv_many" => async |trial| {
+        the_only_one(trial, async |rx, _| {
+            let mut got = Vec::new();
+            assert_eq!(rx.recv_many(&mut got, 3).await, 1);
+            got.remove(0)
+        })
+        .await;
+    };
+    stream_the_only_one: "bounded::Receiver as Stream" => async |trial| {
+        // By value: a stream that is not dropped keeps its place.
+        the_only_one(trial, async |_, mut rx| rx.next().await.unwrap()).await;
+    };
     recv_at_the_end: "bounded::Receiver::recv" "bounded::Receiver::recv_many" => async |trial| {
         let (tx, rx) = bounded::<u8>(1);
         let mut batch = Vec::new();
@@ -129,5 +144,27 @@ async fn from_an_empty_one(
     got.extend(std::iter::from_fn(|| rx.try_recv().ok()));
     assert_eq!(got.len(), 1, "{:?}", rx.stats());
     drop((got, tx, rx));
+    ledger.assert_settled();
+}
+
+/// There is one message, which whoever has received it sends again, for the one who waits behind.
+async fn the_only_one(
+    trial: Trial,
+    recv: impl AsyncFnOnce(&Receiver<Counted>, Receiver<Counted>) -> Counted,
+) {
+    let ledger = Ledger::new();
+    let (tx, rx) = bounded::<Counted>(1);
+    let (behind, subject, again) = (rx.clone(), rx.clone(), tx.clone());
+    let takes = async { assert_eq!(behind.recv().await.unwrap().id(), 7) };
+    let sends = async {
+        turn().await;
+        tx.send(ledger.message(7)).await.unwrap();
+    };
+    let subject = async {
+        let message = recv(&rx, subject).await;
+        again.send(message).await.unwrap();
+    };
+    trial.beside(takes).beside(sends).run(subject).await;
+    assert!(rx.is_empty());
     ledger.assert_settled();
 }

@@ -34,6 +34,22 @@ operations! {
         in_line(trial, &semaphore, async { drop(semaphore.clone().acquire_many_owned(2).await.unwrap()) }).await;
         assert_eq!(Arc::strong_count(&semaphore), 1);
     };
+    acquire_for_the_next: "Semaphore::acquire" => async |trial| {
+        let semaphore = Semaphore::new(1);
+        at_once(trial, &semaphore, 1, async { drop(semaphore.acquire().await.unwrap()) }).await;
+    };
+    acquire_many_for_the_next: "Semaphore::acquire_many" => async |trial| {
+        let semaphore = Semaphore::new(3);
+        at_once(trial, &semaphore, 3, async { drop(semaphore.acquire_many(3).await.unwrap()) }).await;
+    };
+    acquire_owned_for_the_next: "Semaphore::acquire_owned" => async |trial| {
+        let semaphore = Arc::new(Semaphore::fair(1));
+        at_once(trial, &semaphore, 1, async { drop(semaphore.clone().acquire_owned().await.unwrap()) }).await;
+    };
+    acquire_many_owned_for_the_next: "Semaphore::acquire_many_owned" => async |trial| {
+        let semaphore = Arc::new(Semaphore::new(3));
+        at_once(trial, &semaphore, 2, async { drop(semaphore.clone().acquire_many_owned(2).await.unwrap()) }).await;
+    };
     what_is_granted_and_not_taken_is_for_the_next: "Semaphore::acquire" => async |trial| {
         let semaphore = Semaphore::fair(1);
         let held = semaphore.try_acquire().unwrap();
@@ -90,4 +106,17 @@ async fn in_line(trial: Trial, semaphore: &Semaphore, subject: impl Future<Outpu
     };
     trial.ahead(ahead).beside(behind).beside(gives).run(subject).await;
     assert_eq!(semaphore.available_permits(), 3);
+}
+
+/// All permits come back in one piece and no other ever does; two more wait for them.
+async fn at_once(trial: Trial, semaphore: &Semaphore, need: u32, subject: impl Future<Output = ()>) {
+    let all = semaphore.available_permits();
+    let held = semaphore.try_acquire_many(u32::try_from(all).unwrap()).unwrap();
+    let other = async || drop(semaphore.acquire_many(need).await.unwrap());
+    let gives = async {
+        turn().await;
+        drop(held);
+    };
+    trial.beside(other()).beside(other()).beside(gives).run(subject).await;
+    assert_eq!(semaphore.available_permits(), all);
 }
