@@ -8,6 +8,12 @@
 //! |-----------------------------------|---------------------------------------------------------------------------|
 //! | [`Semaphore`](sync::Semaphore)    | a number of permits, taken one or many at a time, given back when dropped |
 //! | [`Notify`](sync::Notify)          | wakes one waiter or all; stores one notification                          |
+//! | [`Event`](sync::Event)            | a flag that one sets and all wait for                                     |
+//! | [`Barrier`](sync::Barrier)        | parties that wait for each other, again and again                         |
+//! | [`AtomicWait`](sync::AtomicWait)  | an integer on whose change one waits, to build on                         |
+//! | [`Counter`](sync::Counter)        | a number that many threads change and few read                            |
+//! | [`OnceCell`](sync::OnceCell)      | a value that the first who needs it makes                                 |
+//! | [`Pool`](sync::Pool)              | costly things, lent out and given back                                    |
 //!
 //! Each waiting operation comes in up to four forms: `acquire().await`, `try_acquire()` which never waits,
 //! `acquire_blocking()` for threads, and `acquire_timeout(d)`, which blocks a thread for so long at most. A
@@ -64,7 +70,13 @@
 #[doc(hidden)]
 #[path = "sync.rs"]
 pub mod __shim;
+mod atomic_wait;
+mod barrier;
+mod counter;
+mod event;
 mod notify;
+mod once_cell;
+mod pool;
 pub mod probe;
 mod semaphore;
 #[cfg(test)]
@@ -73,7 +85,10 @@ mod wait_queue;
 mod wake_batch;
 
 mod block;
+#[allow(dead_code, reason = "what an unbounded channel stands on")]
+mod chain;
 mod ring;
+mod spin;
 mod waker_slot;
 
 pub mod channel;
@@ -84,7 +99,15 @@ pub(crate) use __shim as shim;
 
 /// Locks, and other ways to wait for each other.
 pub mod sync {
+    pub use crate::atomic_wait::{AtomicWait, AtomicWait64, AtomicWaiting, WaitOutcome};
+    pub use crate::barrier::{
+        Barrier, BarrierError, BarrierWait, BarrierWaitResult, BarrierWaitUnlessBroken, BrokenBarrierError,
+    };
+    pub use crate::counter::Counter;
+    pub use crate::event::{Event, EventWait};
     pub use crate::notify::{Notified, Notify};
+    pub use crate::once_cell::{OnceCell, SetError};
+    pub use crate::pool::{Pool, PoolBuilder, PoolError, PoolStats, Pooled};
     pub use crate::semaphore::{
         Acquire, AcquireError, AcquireOwned, AcquireTimeoutError, OwnedSemaphorePermit, Semaphore,
         SemaphorePermit, TryAcquireError,

@@ -403,3 +403,28 @@ macro_rules! const_thread_local {
     };
 }
 pub(crate) use const_thread_local;
+
+/// How many threads have been given a number.
+#[cfg(not(filch_loom))]
+static NUMBERED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+#[cfg(filch_loom)]
+loom::lazy_static! {
+    // Loom makes it anew for each run of a model. No model looks at it, so it is not one of loom's own.
+    static ref NUMBERED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+}
+
+const_thread_local! {
+    static NUMBER: std::cell::Cell<usize> = std::cell::Cell::new(0);
+}
+
+/// The number of this thread: 1, 2, 3 and so on, in the order in which threads first ask. No two have the same.
+#[inline]
+pub fn thread_number() -> usize {
+    NUMBER.with(|number| {
+        if number.get() == 0 {
+            // Ordering: Relaxed: the number guards nothing; a read-modify-write hands out each one once.
+            number.set(NUMBERED.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+        number.get()
+    })
+}

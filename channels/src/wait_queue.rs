@@ -24,6 +24,7 @@
 //! **Messages**: an event, a notification, the end of a channel.
 //! ```text
 //! wait      waiter.poll_told(&queue, word, || <is it so already?>, cx) -> Poll<Outcome<R>>;  Waiter::told_blocking
+//!           waiter.poll_joined(..) asks under the lock only, where the answer and getting in line are one step
 //! tell      queue.notify_one(m), notify_last(m), notify_where(m, |word| ..), notify_all(m);  the same on
 //!           queue.lock(), when state is to be changed under the lock
 //! dropped   waiter.leave() -> Some(m): told m and never saw it; the primitive decides who gets it instead
@@ -462,6 +463,20 @@ impl Waiter {
                 return Poll::Ready(Outcome::Taken(answer));
             }
         }
+        self.wait(queue, Want::Message(word), &mut ready, Who::Task(cx.waker()))
+    }
+
+    /// [`poll_told`](Self::poll_told), but `ready` is asked only while the line is locked, so that what it does
+    /// and getting in line are one step to all who lock the line.
+    ///
+    /// In the first poll it is asked before the waiter is in line, and again after that.
+    pub(crate) fn poll_joined<R>(
+        self: Pin<&mut Self>,
+        queue: &WaitQueue,
+        word: usize,
+        mut ready: impl FnMut() -> Option<R>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Outcome<R>> {
         self.wait(queue, Want::Message(word), &mut ready, Who::Task(cx.waker()))
     }
 

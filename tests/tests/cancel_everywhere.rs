@@ -30,6 +30,8 @@ macro_rules! operations {
 mod broadcast;
 #[path = "cancel_everywhere/listing.rs"]
 mod listing;
+#[path = "cancel_everywhere/makers.rs"]
+mod makers;
 #[path = "cancel_everywhere/mpmc.rs"]
 mod mpmc;
 #[path = "cancel_everywhere/notify.rs"]
@@ -38,13 +40,22 @@ mod notify;
 mod oneshot;
 #[path = "cancel_everywhere/semaphore.rs"]
 mod semaphore;
+#[path = "cancel_everywhere/signals.rs"]
+mod signals;
 #[allow(dead_code)]
 #[path = "tidy/source.rs"]
 mod source;
 
 /// Of all the tables.
-const DRIVEN: &[&[&str]] =
-    &[broadcast::DRIVEN, mpmc::DRIVEN, notify::DRIVEN, oneshot::DRIVEN, semaphore::DRIVEN];
+const DRIVEN: &[&[&str]] = &[
+    broadcast::DRIVEN,
+    makers::DRIVEN,
+    mpmc::DRIVEN,
+    notify::DRIVEN,
+    oneshot::DRIVEN,
+    semaphore::DRIVEN,
+    signals::DRIVEN,
+];
 
 /// Drops the future under test at every point there is, in three worlds.
 fn drive(scenario: impl AsyncFn(Trial) + Copy + Send + 'static) {

@@ -58,22 +58,30 @@ const CHANNELS_ROOMS: &[Room] = &[
     // Containers and single slots: no waiting in them.
     Room("waker_slot", &["sync"]),
     Room("wake_batch", &["sync"]),
-    Room("ring", &["sync"]),
-    Room("list", &["sync"]),
+    Room("spin", &["sync"]),
+    Room("ring", &["sync", "spin"]),
+    Room("chain", &["sync", "spin", "ring"]),
     Room("block", &["sync"]),
     Room("wait_queue", &["sync", "probe", "wake_batch", "block"]),
     Room("semaphore", &["sync", "probe", "wait_queue", "block"]),
     Room("notify", &["sync", "probe", "wait_queue", "block"]),
-    // For tests of what is here, which it does not name.
-    Room("testing", &["sync", "block"]),
+    Room("event", &["sync", "probe", "wait_queue", "block"]),
+    Room("barrier", &["sync", "probe", "wait_queue", "block"]),
+    Room("atomic_wait", &["sync", "probe", "wait_queue", "block"]),
+    Room("counter", &["sync"]),
+    Room("once_cell", &["sync", "probe", "semaphore", "event"]),
+    Room("pool", &["sync", "semaphore", "block"]),
     Room(
         "channel",
-        &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "list", "block", "semaphore"],
+        &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "chain", "block", "semaphore"],
     ),
+    // For tests of what is here, which it does not name.
+    Room("testing", &["sync", "block"]),
 ];
 
 /// Where `unsafe` may stand. Every other file of the two libraries forbids it to itself.
 const UNSAFE_FILES: &[&str] = &[
+    "channels/src/chain/mod.rs",
     "channels/src/channel/oneshot/end.rs",
     "channels/src/probe.rs",
     "channels/src/ring/mod.rs",

@@ -70,6 +70,25 @@ unsafe impl<T: Send> Send for Ring<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Ring<T> {}
 
+/// The slot of a position that was claimed by moving `tail` from there: free, and for whoever has this to fill.
+struct Place<'a, T> {
+    slot: &'a Slot<T>,
+    full: u64,
+}
+
+impl<T> Place<'_, T> {
+    #[inline]
+    fn fill(self, value: T) {
+        self.slot.value.with_mut(|cell| {
+            // SAFETY: table at `Slot`, first row: the value is ours to write.
+            unsafe { (*cell).write(value) };
+        });
+        // Ordering: Release pairs with the Acquire load of the stamp in `pop`: it sees the value. SeqCst, and
+        // a read-modify-write, for `WaitQueue::release`, which our caller calls next.
+        self.slot.stamp.swap(self.full, SeqCst);
+    }
+}
+
 /// What came of a push or a reservation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
@@ -159,6 +178,13 @@ impl<T> Ring<T> {
         &self.slots[self.index(position) as usize]
     }
 
+    /// The caller moved `tail` from `position`, having seen with Acquire that its slot is free, and calls this
+    /// once.
+    #[inline]
+    fn place(&self, position: u64) -> Place<'_, T> {
+        Place { slot: self.slot(position), full: position + self.one }
+    }
+
     /// The position `steps` further; at most one lap. Laps wrap.
     #[inline]
     fn advance(&self, position: u64, steps: u64) -> u64 {
@@ -224,29 +250,12 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Fills the slot of a position that was claimed.
-    ///
-    /// # Safety
-    /// The caller moved `tail` from `position`, its stamp is `position` (seen with Acquire), and this is the
-    /// one call.
-    #[inline]
-    unsafe fn fill(&self, position: u64, value: T) {
-        let slot = self.slot(position);
-        slot.value.with_mut(|cell| {
-            // SAFETY: table at `Slot`, first row: the value is the caller's to write.
-            unsafe { (*cell).write(value) };
-        });
-        // Ordering: Release pairs with the Acquire load of the stamp in `pop`: it sees the value. SeqCst, and
-        // a read-modify-write, for `WaitQueue::release`, which our caller calls next.
-        slot.stamp.swap(position + self.one, SeqCst);
-    }
-
     /// Moves `head` on from a position whose slot is full, and the value out of that slot, which is for the
     /// caller to vacate. `None`: it is not full. `Err`: `head` is elsewhere, or the exchange failed for no reason.
     #[inline]
     fn lift(&self, head: u64) -> Option<Result<(T, &Slot<T>), u64>> {
         let slot = self.slot(head);
-        // Ordering: Acquire pairs with the stamp written in `fill`: we see the value.
+        // Ordering: Acquire pairs with the stamp written in `Place::fill`: we see the value.
         if slot.stamp.load(Acquire) != head + self.one {
             return None;
         }
@@ -265,9 +274,7 @@ impl<T> Ring<T> {
         match self.claim(1, 0) {
             Ok(position) => {
                 if let Some(value) = value.take() {
-                    // SAFETY: `claim` moved `tail` from here and saw the stamp, as the one slot or the first
-                    // of several.
-                    unsafe { self.fill(position, value) };
+                    self.place(position).fill(value);
                 }
                 Push::Done
             }
@@ -300,8 +307,7 @@ impl<T> Ring<T> {
             // that is seen, such as the end of the last receiver.
             match self.tail.0.compare_exchange_weak(tail, next, AcqRel, Acquire) {
                 Ok(_) => {
-                    // SAFETY: we moved `tail` from here, having seen the stamp.
-                    unsafe { self.fill(position, value) };
+                    self.place(position).fill(value);
                     return tail & CLOSED != 0;
                 }
                 Err(now) => tail = now,
@@ -325,7 +331,7 @@ impl<T> Ring<T> {
             match self.lift(head) {
                 Some(Ok((value, slot))) => {
                     // Ordering: Release pairs with the Acquire in `claim`: the value is out. SeqCst as in
-                    // `fill`.
+                    // `Place::fill`.
                     slot.stamp.swap(head.wrapping_add(self.lap), SeqCst);
                     return Pop::Got(value);
                 }
@@ -454,9 +460,9 @@ impl<T> Ring<T> {
         };
         if let Some(position) = done {
             if let Some(value) = value.take() {
-                // SAFETY: we moved `tail` from here. Either its stamp was seen, or it is the place that
-                // `force` emptied, whose stamp of the lap before keeps everybody else away.
-                unsafe { self.fill(position, value) };
+                // We moved `tail` from here. Either its stamp was seen, or it is the place that `force`
+                // emptied, whose stamp of the lap before keeps everybody else away.
+                self.place(position).fill(value);
             }
         }
         if done != Some(head.wrapping_add(self.lap)) {

@@ -1,4 +1,4 @@
-//! Layer 2, tests. The harness: the same scenario again and again, with another fate for the future under test.
+//! Layer 3, tests. The harness: the same scenario again and again, with another fate for the future under test.
 //!
 //! Owns the order of the fates, and turns a panic or a hang of a scenario into one that says which fate it was.
 //! The trial itself is in `trial.rs`. Called by tests, on a thread or in a task.

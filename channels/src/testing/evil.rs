@@ -1,4 +1,4 @@
-//! Layer 2, tests. Wakers and values that do something unexpected at a moment that can be chosen.
+//! Layer 3, tests. Wakers and values that do something unexpected at a moment that can be chosen.
 //!
 //! Owns the plan: which moment, the how-manieth of them, and what is done then. The waker's table of functions
 //! is in `evil_waker.rs`. Called by tests.

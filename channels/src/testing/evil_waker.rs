@@ -1,4 +1,4 @@
-//! Layer 2, tests. The waker of an `Evil`: what `std::task::Wake` cannot say, since a clone of an `Arc` runs no
+//! Layer 3, tests. The waker of an `Evil`: what `std::task::Wake` cannot say, since a clone of an `Arc` runs no
 //! code of ours.
 //!
 //! Owns the table of functions. Its data is an `Arc<Plan>` as a raw pointer, and each waker has one count of it.

@@ -1,4 +1,4 @@
-//! Layer 2, tests. Values that enter their birth and their drop in a ledger.
+//! Layer 3, tests. Values that enter their birth and their drop in a ledger.
 //!
 //! Owns the counts. A sum of serial numbers stands beside each count, so that one value leaked and another
 //! dropped twice do not make up for each other. Called by tests.

@@ -65,7 +65,7 @@
 //! ```
 //!
 //! # Implementation
-//! Layer 2. Owns names only. It leans on the shims, so that the models of this crate can use it too, and on
+//! Layer 3. Owns names only. It leans on the shims, so that the models of this crate can use it too, and on
 //! nothing that it is there to test.
 
 mod cancel;

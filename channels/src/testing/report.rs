@@ -1,4 +1,4 @@
-//! Layer 2, tests. What the harness did.
+//! Layer 3, tests. What the harness did.
 #![forbid(unsafe_code)]
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Layer 2, tests. One trial: a future under test among its neighbours, and what becomes of it.
+//! Layer 3, tests. One trial: a future under test among its neighbours, and what becomes of it.
 //!
 //! Owns the order of polls. Each participant is like a task of its own: it has a waker of its own, and is
 //! polled when that was woken and not otherwise, so that a wake-up that went astray shows as a hang. In each

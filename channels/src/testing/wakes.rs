@@ -1,4 +1,4 @@
-//! Layer 2, tests. Polls by hand: a waker that counts, and the least that it takes to drive a future.
+//! Layer 3, tests. Polls by hand: a waker that counts, and the least that it takes to drive a future.
 //!
 //! Owns `Wakes`. Called by tests, of this crate and of others, and in the models of this crate under loom too.
 #![forbid(unsafe_code)]

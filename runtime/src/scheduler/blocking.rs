@@ -122,7 +122,11 @@ impl Scheduler {
         }
         state.jobs.push_back(runnable);
         match state.hands.call(pool.threads_max) {
-            Call::Notify => return pool.job.notify_one(),
+            Call::Notify => {
+                // Without the lock, which the thread that wakes wants first of all.
+                drop(state);
+                return pool.job.notify_one();
+            }
             Call::Nothing => return,
             Call::Start => {}
         }

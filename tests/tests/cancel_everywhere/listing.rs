@@ -72,7 +72,7 @@ fn items(source: &Source) -> Vec<Item> {
             let item = &code[at..at + item_length(&code[at..])];
             let open = item.find('{')?;
             let head = without_generics(&item["impl".len()..open]);
-            let head = head.split(" where").next().unwrap_or_default();
+            let head = head.split("where").next().unwrap_or_default();
             let (of_trait, of) = match head.split_once(" for ") {
                 Some((of_trait, of)) => (Some(last_name(of_trait)), of),
                 None => (None, head),
@@ -139,11 +139,20 @@ fn methods(body: &str) -> Vec<(String, String, bool)> {
             continue;
         }
         let signature = &body[at..at + body[at..].find(['{', ';']).unwrap_or(0)];
-        let output = signature.rfind("->").map_or("", |arrow| &signature[arrow + 2..]);
-        let output = output.split(" where").next().unwrap_or_default();
-        found.push((name.to_owned(), output.to_owned(), is_async));
+        found.push((name.to_owned(), output(&without_generics(signature)).to_owned(), is_async));
     }
     found
+}
+
+/// What stands behind the arrow of a signature without generics.
+fn output(signature: &str) -> &str {
+    let mut depth = 0;
+    let end = signature.find(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ')' && depth == 0
+    });
+    let after = end.map_or("", |end| signature[end + 1..].trim_start());
+    after.strip_prefix("->").map_or("", |output| output.split("where").next().unwrap_or_default())
 }
 
 fn is_public(sources: &[Source], item: &Item) -> bool {
@@ -165,15 +174,28 @@ fn is_declared_public(sources: &[Source], of: &str, name: &str) -> bool {
 
 #[test]
 fn what_can_be_awaited_is_found() {
-    let lock = "pub struct Lock<T: Fn() -> u8>;\npub struct Locking<'a>;\nstruct Inner;\n\
-         impl<'a> Lock<u8> {\n #[inline]\n pub fn lock(&'a self) -> Locking<'a> where u8: Copy { f() }\n\
-         pub fn try_lock(&self) -> Option<u8> {}\n pub async fn wait(&self) {}\n fn own() -> Locking {}\n\
-         pub(crate) fn ours() -> Locking {}\n pub fn poll_lock() -> Locking {}\n\
-         pub fn other(&self, f: impl Fn() -> u8) -> impl Future<Output = u8> {} }\n\
-         impl Inner { pub fn lock() -> Locking {} }\n impl<T> Future for Locking<'_> { }\n\
-         pub fn lock_all() -> Locking<'a> {}\n fn own() -> Locking {}\npub async fn free() {}";
-    let channel = "pub struct Receiver<T>(T);\nimpl<T> Future for Receiver<T> {}\n\
-         impl<T> futures_core::Stream for Receiver<T> {}\n #[cfg(test)]\nmod tests { impl Receiver { pub async fn t() {} } }";
+    let lock = "pub struct Lock<T: Fn() -> u8>;\npub struct Locking<'a>;\nstruct Inner;\n
+        impl<'a> Lock<u8> {
+            #[inline]
+            pub fn lock<F: Fn() -> u8>(&'a self, f: &F) -> Locking<'a>
+            where F: Fn() -> u8 { f() }
+            pub fn try_lock(&self) -> Option<u8> {}
+            pub async fn wait(&self) {}
+            fn own() -> Locking {}
+            pub(crate) fn ours() -> Locking {}
+            pub fn poll_lock() -> Locking {}
+            pub fn other(&self, f: impl Fn() -> u8) -> impl Future<Output = u8> {}
+        }
+        impl Inner { pub fn lock() -> Locking {} }
+        impl<T> Future for Locking<'_> { }
+        pub fn lock_all() -> Locking<'a> {}
+        fn own() -> Locking {}
+        pub async fn free() {}";
+    let channel = "pub struct Receiver<T>(T);
+        impl<T> Future for Receiver<T> {}
+        impl<T> futures_core::Stream for Receiver<T> {}
+        #[cfg(test)]
+        mod tests { impl Receiver { pub async fn t() {} } }";
     let sources = [
         Source::new("channels/src/lock.rs", lock),
         Source::new("channels/src/channel/oneshot/mod.rs", channel),
