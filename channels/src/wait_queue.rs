@@ -85,6 +85,7 @@ mod list;
 mod tests;
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::{Pin, pin};
 use std::ptr;
 use std::task::{Context, Poll};
@@ -420,6 +421,10 @@ pin_project! {
 unsafe impl Send for Waiter {}
 // SAFETY: nothing can be done with a `&Waiter`.
 unsafe impl Sync for Waiter {}
+
+// Wakers that panic change nothing here: see `wake_batch`, and `quietly`.
+impl UnwindSafe for Waiter {}
+impl RefUnwindSafe for Waiter {}
 
 impl Waiter {
     #[inline]

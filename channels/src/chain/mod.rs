@@ -26,6 +26,7 @@
 //! same holds while an end is moved to the next block.
 
 use std::mem::{self, MaybeUninit};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::{self, NonNull};
 
 use crate::ring::{Look, Pop, Push};
@@ -121,6 +122,10 @@ struct Claim<T> {
 // and out by another, so `T: Send`. No `&T` is ever handed out. By this, and as the rest of them allows it, a
 // `Stock` may be sent, and so a `Chain`, which owns the other blocks by atomic pointers, sent and shared.
 unsafe impl<T: Send> Send for Claim<T> {}
+
+// No foreign code runs between two steps of a protocol, so no panic leaves one half done.
+impl<T> UnwindSafe for Chain<T> {}
+impl<T> RefUnwindSafe for Chain<T> {}
 
 /// One that is to be written.
 struct Place<T>(Claim<T>);

@@ -17,6 +17,7 @@
 //!   decides what to do.
 
 use std::mem::MaybeUninit;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::shim::Ordering::{AcqRel, Acquire, Release, SeqCst};
 use crate::shim::task::AtomicU64;
@@ -69,6 +70,10 @@ pub(crate) struct Ring<T> {
 unsafe impl<T: Send> Send for Ring<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Ring<T> {}
+
+// No foreign code runs between two steps of a protocol, so no panic leaves one half done.
+impl<T> UnwindSafe for Ring<T> {}
+impl<T> RefUnwindSafe for Ring<T> {}
 
 /// The slot of a position that was claimed by moving `tail` from there: free, and for whoever has this to fill.
 struct Place<'a, T> {

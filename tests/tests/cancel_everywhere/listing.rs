@@ -47,6 +47,21 @@ pub(super) fn operations(sources: &[Source]) -> BTreeSet<String> {
     found
 }
 
+/// Every type that these sources declare `pub`, as the operations are named.
+pub(super) fn types(sources: &[Source]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for source in sources {
+        for kind in TYPES {
+            let places = source.shipped.match_indices(kind).map(|(at, _)| &source.shipped[at + kind.len()..]);
+            let names = places.map(last_name).filter(|name| !name.is_empty());
+            found.extend(names.map(|name| format!("{}{name}", room(&source.path))));
+        }
+    }
+    found
+}
+
+const TYPES: [&str; 2] = ["pub struct ", "pub enum "];
+
 /// An `impl`.
 struct Item {
     /// Of a type in a folder of `channel`, that folder and `::`; else empty.
@@ -161,9 +176,8 @@ fn is_public(sources: &[Source], item: &Item) -> bool {
 
 /// Whether a type of this name is declared `pub` in that room.
 fn is_declared_public(sources: &[Source], of: &str, name: &str) -> bool {
-    let kinds = ["pub struct ", "pub enum "];
     sources.iter().filter(|source| room(&source.path) == of).any(|source| {
-        kinds.iter().any(|kind| {
+        TYPES.iter().any(|kind| {
             source
                 .shipped
                 .match_indices(kind)
@@ -210,4 +224,6 @@ fn what_can_be_awaited_is_found() {
         "oneshot::Receiver as Stream",
     ];
     assert_eq!(operations(&sources).into_iter().collect::<Vec<_>>(), expected);
+    let expected = ["Lock", "Locking", "oneshot::Receiver"];
+    assert_eq!(types(&sources).into_iter().collect::<Vec<_>>(), expected);
 }
