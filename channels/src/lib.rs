@@ -14,6 +14,9 @@
 //! | [`Counter`](sync::Counter)        | a number that many threads change and few read                            |
 //! | [`OnceCell`](sync::OnceCell)      | a value that the first who needs it makes                                 |
 //! | [`Pool`](sync::Pool)              | costly things, lent out and given back                                    |
+//! | [`Queue`](sync::Queue)            | items to be worked on, first in, first out; knows when all of it is done  |
+//! | [`LifoQueue`](sync::LifoQueue)    | the same, last in, first out                                              |
+//! | [`PriorityQueue`](sync::PriorityQueue) | the same, lowest first; can mind the age of items                    |
 //!
 //! Each waiting operation comes in up to four forms: `acquire().await`, `try_acquire()` which never waits,
 //! `acquire_blocking()` for threads, and `acquire_timeout(d)`, which blocks a thread for so long at most. A
@@ -87,6 +90,7 @@ mod wake_batch;
 mod block;
 #[allow(dead_code, reason = "what an unbounded channel stands on")]
 mod chain;
+mod queue;
 mod ring;
 mod spin;
 mod waker_slot;
@@ -108,6 +112,11 @@ pub mod sync {
     pub use crate::notify::{Notified, Notify};
     pub use crate::once_cell::{OnceCell, SetError};
     pub use crate::pool::{Pool, PoolBuilder, PoolError, PoolStats, Pooled};
+    pub use crate::queue::{
+        Get, GetError, GetItem, GetTimeoutError, Item, Join, LifoQueue, PriorityQueue, Put, PutError,
+        PutTimeoutError, Queue, QueueState, QueueStats, TaskDoneError, TryGetError, TryPutError,
+        UnfinishedError,
+    };
     pub use crate::semaphore::{
         Acquire, AcquireError, AcquireOwned, AcquireTimeoutError, OwnedSemaphorePermit, Semaphore,
         SemaphorePermit, TryAcquireError,

@@ -17,7 +17,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::event::Event;

@@ -1,6 +1,7 @@
 //! An async runtime: work stealing, a reactor on mio, timers, and the toolbox of asyncio.
 
 // Layer 0. The file is named as in every crate here; the module is not, because `sync` is the public one.
+mod blocks;
 #[path = "sync.rs"]
 mod shim;
 mod util;

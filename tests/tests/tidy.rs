@@ -19,9 +19,10 @@ use source::{Source, root, tree};
 const RUNTIME_ROOMS: &[Room] = &[
     // Layer 0
     Room("sync", &[]),
+    Room("blocks", &[]),
     Room("util", &["sync"]),
     // Layer 1: siblings that do not know each other.
-    Room("task", &["sync", "util"]),
+    Room("task", &["sync", "blocks", "util"]),
     Room("driver", &["sync", "util"]),
     Room("driver::wheel", &[]),
     // Layer 2: the only rooms that know both.
@@ -71,6 +72,7 @@ const CHANNELS_ROOMS: &[Room] = &[
     Room("counter", &["sync"]),
     Room("once_cell", &["sync", "probe", "semaphore", "event"]),
     Room("pool", &["sync", "semaphore", "block"]),
+    Room("queue", &["sync", "probe", "wait_queue", "block"]),
     Room(
         "channel",
         &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "chain", "block", "semaphore"],
@@ -89,6 +91,7 @@ const UNSAFE_FILES: &[&str] = &[
     "channels/src/wait_queue.rs",
     "channels/src/wait_queue/list.rs",
     "channels/src/waker_slot.rs",
+    "runtime/src/blocks.rs",
     "runtime/src/context.rs",
     "runtime/src/driver/timerfd.rs",
     "runtime/src/hyper.rs",
@@ -129,12 +132,17 @@ const STD_ALLOWED: &[(&str, &str)] = &[
     ("channels/src/testing/trial.rs", "std::sync::Arc"),
     ("channels/src/testing/wakes.rs", "std::sync::Arc"),
     ("runtime/src/util/block.rs", "std::sync::Arc"),
+    // A store of memory, touched for a few instructions, in no protocol; it must be a `static`.
+    ("runtime/src/blocks.rs", "std::sync::Mutex"),
+    ("runtime/src/blocks.rs", "std::sync::MutexGuard"),
+    ("runtime/src/blocks.rs", "std::sync::PoisonError"),
 ];
 
 /// Where a thread-local may be declared.
 const THREAD_LOCAL_FILES: &[&str] = &[
     "channels/src/probe.rs",
     "channels/src/sync.rs",
+    "runtime/src/blocks.rs",
     "runtime/src/context.rs",
     "runtime/src/local.rs",
     "runtime/src/macros.rs",

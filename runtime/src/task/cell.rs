@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::io;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -20,6 +20,7 @@ use super::error::JoinError;
 use super::raw::{Done, Header, Ran, Runnable, Schedule, Table, TaskPtr};
 use super::state::{Complete, StartPoll, State};
 use super::{Birth, waker};
+use crate::blocks;
 use crate::shim::UnsafeCell;
 use crate::util::wake::{drop_payload, guarded};
 
@@ -55,14 +56,14 @@ pub(super) fn allocate<F: Future + 'static, S: Schedule + 'static>(
     state: State,
 ) -> TaskPtr {
     // Written field by field: a large future is not built on the stack first.
-    let mut cell = Box::<Cell<F, S>>::new_uninit();
-    let place: *mut Cell<F, S> = MaybeUninit::as_mut_ptr(&mut cell);
-    // SAFETY: the box is ours, and all three fields are written before it counts as a `Cell`.
+    let cell = blocks::take::<Cell<F, S>>();
+    let place = cell.as_ptr();
+    // SAFETY: the block is ours, and all three fields are written before it counts as a `Cell`.
     unsafe {
         (&raw mut (*place).header).write(Header::new(birth, state, Typed::<F, S>::TABLE));
         (&raw mut (*place).scheduler).write(scheduler);
         (&raw mut (*place).stage).write(UnsafeCell::new(Stage { future: ManuallyDrop::new(future) }));
-        TaskPtr::from_raw(Box::into_raw(cell.assume_init()).cast())
+        TaskPtr::from_raw(place.cast())
     }
 }
 
@@ -91,8 +92,12 @@ impl<F: Future + 'static, S: Schedule + 'static> Typed<F, S> {
         },
         // SAFETY: the table fits; the rest is the caller's word.
         call_back: |task| unsafe { Self::of(task).call_back() },
-        // SAFETY: `allocate` made the block by a `Box` of this type; the union drops nothing by itself.
-        free: |task| drop(unsafe { Box::from_raw(task.cast::<Cell<F, S>>().as_ptr()) }),
+        // SAFETY: `allocate` took the block for this type, and filled it; the union drops nothing by itself.
+        free: |task| unsafe {
+            let cell = task.cast::<Cell<F, S>>();
+            cell.drop_in_place();
+            blocks::give(cell);
+        },
     };
 
     /// # Safety

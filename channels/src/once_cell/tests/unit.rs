@@ -2,7 +2,7 @@
 
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use super::*;
 use crate::probe::{BUDGET, Wait};
