@@ -38,6 +38,8 @@ mod mpmc;
 mod notify;
 #[path = "cancel_everywhere/oneshot.rs"]
 mod oneshot;
+#[path = "cancel_everywhere/queues.rs"]
+mod queues;
 #[path = "cancel_everywhere/semaphore.rs"]
 mod semaphore;
 #[path = "cancel_everywhere/signals.rs"]
@@ -53,6 +55,7 @@ const DRIVEN: &[&[&str]] = &[
     mpmc::DRIVEN,
     notify::DRIVEN,
     oneshot::DRIVEN,
+    queues::DRIVEN,
     semaphore::DRIVEN,
     signals::DRIVEN,
 ];

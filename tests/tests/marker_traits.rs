@@ -219,6 +219,13 @@ plain! {
     sync::WaitOutcome: yes yes yes yes yes;
     sync::Counter: yes yes yes yes yes;
     sync::PoolStats: yes yes yes yes yes;
+    sync::QueueState: yes yes yes yes yes;
+    sync::QueueStats: yes yes yes yes yes;
+    sync::GetError: yes yes yes yes yes;
+    sync::TryGetError: yes yes yes yes yes;
+    sync::GetTimeoutError: yes yes yes yes yes;
+    sync::TaskDoneError: yes yes yes yes yes;
+    sync::UnfinishedError: yes yes yes yes yes;
     // What channels say of themselves.
     bounded::State: yes yes yes yes yes;
     bounded::Stats: yes yes yes yes yes;
@@ -257,6 +264,18 @@ generic! {
     sync::PoolBuilder<T>: yes yes yes no no;
     sync::Pooled<T>: send both unpin unwind ref_unwind;
     sync::PoolError<T>: send sync unpin unwind ref_unwind;
+    // Queues hand items on, as channels do.
+    sync::Queue<T>: send send unpin yes yes;
+    sync::LifoQueue<T>: send send unpin yes yes;
+    sync::PriorityQueue<T>: send send unpin yes yes;
+    sync::Put<'static, T>: send both no unwind ref_unwind;
+    sync::Get<'static, T>: send send no yes yes;
+    sync::GetItem<'static, T>: send send no yes yes;
+    sync::Join<'static, T>: send send no yes yes;
+    sync::Item<'static, T>: send sync unpin unwind ref_unwind;
+    sync::PutError<T>: send sync unpin unwind ref_unwind;
+    sync::TryPutError<T>: send sync unpin unwind ref_unwind;
+    sync::PutTimeoutError<T>: send sync unpin unwind ref_unwind;
     // Channels hand messages on, and lend none: `Send` is enough. What holds a message is as the message is.
     bounded::Sender<T>: send send yes yes yes;
     bounded::WeakSender<T>: send send yes yes yes;

@@ -79,6 +79,12 @@ fn room(path: &str) -> String {
     if matches!(room, "" | "mod" | "error") { String::new() } else { format!("{room}::") }
 }
 
+/// What stands for all types that a macro in this file makes: `queue`, with a small letter.
+fn family(path: &str) -> String {
+    let inside = path.rsplit_once("src/").map_or(path, |(_, inside)| inside);
+    inside.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned()
+}
+
 fn items(source: &Source) -> Vec<Item> {
     let code = &source.shipped;
     let impls = words(code).filter(|(at, word)| *word == "impl" && starts_item(&code[..*at]));
@@ -92,7 +98,7 @@ fn items(source: &Source) -> Vec<Item> {
                 Some((of_trait, of)) => (Some(last_name(of_trait)), of),
                 None => (None, head),
             };
-            let name = last_name(of);
+            let name = if of.trim_start().starts_with('$') { family(&source.path) } else { last_name(of) };
             (!name.is_empty()).then(|| Item {
                 room: room(&source.path),
                 name,
@@ -171,7 +177,7 @@ fn output(signature: &str) -> &str {
 }
 
 fn is_public(sources: &[Source], item: &Item) -> bool {
-    is_declared_public(sources, &item.room, &item.name)
+    item.name.starts_with(char::is_lowercase) || is_declared_public(sources, &item.room, &item.name)
 }
 
 /// Whether a type of this name is declared `pub` in that room.
@@ -201,6 +207,7 @@ fn what_can_be_awaited_is_found() {
             pub fn other(&self, f: impl Fn() -> u8) -> impl Future<Output = u8> {}
         }
         impl Inner { pub fn lock() -> Locking {} }
+        macro_rules! locks { () => { impl<T> $name<T> { pub fn both(&self) -> Locking<'_> {} } } }
         impl<T> Future for Locking<'_> { }
         pub fn lock_all() -> Locking<'a> {}
         fn own() -> Locking {}
@@ -219,6 +226,7 @@ fn what_can_be_awaited_is_found() {
         "Lock::other",
         "Lock::wait",
         "free",
+        "lock::both",
         "lock_all",
         "oneshot::Receiver",
         "oneshot::Receiver as Stream",

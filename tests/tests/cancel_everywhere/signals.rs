@@ -48,7 +48,7 @@ operations! {
         barrier.reset();
         assert_eq!((barrier.arrived(), barrier.is_broken()), (0, false));
     };
-    atomic_wait: "AtomicWaiting" => async |trial| {
+    atomic_wait: "atomic_wait::wait" => async |trial| {
         let (value, mut rest) = (AtomicWait::new(0), 0);
         // One that gives up when it was woken already leaves its wake-up to one that sleeps still.
         let sleeps = async || assert_ne!(value.wait(0).await, WaitOutcome::TimedOut);
@@ -62,7 +62,7 @@ operations! {
         trial.ahead(sleeps()).beside(sleeps()).beside(wakes).run(sleeps()).await;
         assert!(rest <= 1, "more than the one who gave up was missing");
     };
-    atomic_wait_for_a_change: "AtomicWaiting" => async |trial| {
+    atomic_wait_for_a_change: "atomic_wait::wait" => async |trial| {
         let value = AtomicWait::new(0);
         let until = async |changed: u32| {
             let mut now = value.load();
