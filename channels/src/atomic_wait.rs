@@ -281,7 +281,7 @@ macro_rules! atomic_wait {
                 let value = self.value.load(Relaxed);
                 f.debug_struct(stringify!($name))
                     .field("value", &value)
-                    .field("waiting", &self.line.queue.waiters())
+                    .field("waiting", &self.line.queue.count_waiters())
                     .finish()
             }
         }

@@ -197,6 +197,15 @@ impl WaitQueue {
         self.word.load(Relaxed) / ONE
     }
 
+    /// How many wait, for reports: looked up under the lock, which [`waiters`](Self::waiters) is not.
+    pub(crate) fn count_waiters(&self) -> usize {
+        self.core.get().map_or(0, |core| {
+            let list = core.list.lock();
+            self.publish(&list);
+            list.len()
+        })
+    }
+
     /// Invites whom the free units cover.
     ///
     /// The caller has just put units back by a `SeqCst` read-modify-write, and has nothing else to do for
@@ -318,7 +327,7 @@ impl WaitQueue {
 
 impl fmt::Debug for WaitQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitQueue").field("waiters", &self.waiters()).field("fair", &self.fair).finish()
+        f.debug_struct("WaitQueue").field("waiters", &self.count_waiters()).field("fair", &self.fair).finish()
     }
 }
 

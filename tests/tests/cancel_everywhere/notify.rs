@@ -57,4 +57,5 @@ async fn one_each(trial: Trial, notify_one: fn(&Notify)) {
     let world = trial.ahead(notify.notified()).beside(notify.notified());
     let seen = world.beside(notifies).run(notify.notified()).await;
     assert_eq!(seen.is_none(), poll_once(pin!(notify.notified())).is_ready(), "what was not seen is stored");
+    assert!(format!("{notify:?}").contains("waiting: 0"), "{notify:?}");
 }

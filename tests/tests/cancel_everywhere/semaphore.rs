@@ -106,6 +106,7 @@ async fn in_line(trial: Trial, semaphore: &Semaphore, subject: impl Future<Outpu
     };
     trial.ahead(ahead).beside(behind).beside(gives).run(subject).await;
     assert_eq!(semaphore.available_permits(), 3);
+    assert!(format!("{semaphore:?}").contains("waiting: 0"), "{semaphore:?}");
 }
 
 /// All permits come back in one piece and no other ever does; two more wait for them.
