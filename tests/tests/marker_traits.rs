@@ -145,6 +145,7 @@ macro_rules! cell {
 macro_rules! check {
     ($ty:ty, $row:ty, $message:ty; $send:ident $sync:ident $unpin:ident $unwind:ident $ref_unwind:ident) => {{
         const HAS: Traits = traits!($row);
+        #[allow(dead_code, reason = "not every cell looks at it")]
         const OF: Traits = traits!($message);
         assert!(
             HAS.send == cell!($send, OF),

@@ -2,8 +2,8 @@
 //! model of it does; and in the end nobody waits for something that is there.
 //!
 //! One thread: random programs of operations, polls and drops, shrunk to the shortest one that fails. What is tested
-//! so beside the code already is not here: the ring, the queues, the channel, and `Notify`, of which all short histories
-//! are tried.
+//! so beside the code already is not here: the ring, the queues, the channel, and `Notify`, of which all short
+//! histories are tried.
 #![allow(missing_docs)]
 
 use std::future::Future;

@@ -24,8 +24,9 @@ use crate::block::{block_until, deadline_after};
 /// places and wake-ups are where they should be. What the future takes part with are its neighbours, other
 /// futures given to [`Trial::ahead`] and [`Trial::beside`], or threads and tasks that the scenario starts.
 ///
-/// Runs in the task that awaits it, under any runtime or none. A scenario that hangs hangs it:
-/// [`cancel_at_every_await_blocking`] notices that.
+/// Runs in the task that awaits it, under any runtime or none; as neighbours need not be `Send`, that is the
+/// root of a `block_on`, or a local task. A scenario that hangs hangs it: [`cancel_at_every_await_blocking`]
+/// notices that.
 ///
 /// # Examples
 /// ```

@@ -119,14 +119,13 @@ proptest! {
         // The key: how many calls of `wake` came before it fell asleep, and whether it was told of one, and which.
         let mut line: Line<'_, (usize, Option<usize>), WaitOutcome> = Line::new();
         let mut calls = 0;
-        // Falls asleep, if the value is the one; in line, the first poll counts.
         for step in steps {
             match step {
                 Step::Wait => {
                     line.add((calls, None), value.wait(0));
                     let index = line.0.len() - 1;
-                    let awake = line.poll(index);
-                    prop_assert_eq!(awake.map(|(_, outcome)| outcome), (value.load() != 0).then_some(WaitOutcome::NotEqual));
+                    let awake = line.poll(index).map(|(_, outcome)| outcome);
+                    prop_assert_eq!(awake, (value.load() != 0).then_some(WaitOutcome::NotEqual));
                 }
                 Step::Poll(number) => {
                     let Some(index) = line.pick(number) else { continue };
