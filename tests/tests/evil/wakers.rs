@@ -19,7 +19,9 @@ type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// What an evil one does that does not panic. Set by each scene, for its own object.
 #[derive(Clone, Default)]
-struct Meddling(Arc<Mutex<Option<Arc<dyn Fn() + Send + Sync>>>>);
+struct Meddling(Arc<Mutex<Option<Deed>>>);
+
+type Deed = Arc<dyn Fn() + Send + Sync>;
 
 impl Meddling {
     fn meddle(&self) {
