@@ -29,6 +29,8 @@ mod tests;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+type LaterCheck<T> = dyn for<'a> Fn(&'a mut T) -> Boxed<'a, bool> + Send + Sync;
+
 /// How things are made.
 enum Make<T, E> {
     Now(Box<dyn Fn() -> Result<T, E> + Send + Sync>),
@@ -39,7 +41,7 @@ enum Make<T, E> {
 enum Check<T> {
     No,
     Now(Box<dyn Fn(&mut T) -> bool + Send + Sync>),
-    Later(Box<dyn for<'a> Fn(&'a mut T) -> Boxed<'a, bool> + Send + Sync>),
+    Later(Box<LaterCheck<T>>),
 }
 
 /// At most so many things, made when they are needed, lent out one at a time and given back.
@@ -142,8 +144,8 @@ impl<T> Shared<T> {
     }
 
     fn close(&self) {
-        self.idle.lock().closed = true;
         self.turns.close();
+        self.idle.lock().closed = true;
         drop(self.evict(0));
     }
 }

@@ -47,6 +47,8 @@ mod signals;
 #[allow(dead_code)]
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "cancel_everywhere/watch.rs"]
+mod watch;
 
 /// Of all the tables.
 const DRIVEN: &[&[&str]] = &[
@@ -58,6 +60,7 @@ const DRIVEN: &[&[&str]] = &[
     queues::DRIVEN,
     semaphore::DRIVEN,
     signals::DRIVEN,
+    watch::DRIVEN,
 ];
 
 /// Drops the future under test at every point there is, in three worlds.

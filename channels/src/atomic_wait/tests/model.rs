@@ -78,7 +78,8 @@ fn model_a_lock_made_of_it() {
             }
             // Not a read-modify-write: the lock alone keeps the two apart.
             shared.1.store(shared.1.load(Relaxed) + 1, Relaxed);
-            shared.0.store(0);
+            // Not a store, whose place among the exchanges loom leaves open.
+            shared.0.swap(0);
             shared.0.wake(1);
         };
         let other = {

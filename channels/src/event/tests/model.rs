@@ -89,3 +89,28 @@ fn model_set_and_cancel() {
         assert!(event.queue.lock().is_empty());
     });
 }
+
+/// A `set` that is slow to tell the waiters leaves alone one that came after the `clear`.
+#[test]
+fn model_set_does_not_wake_those_who_come_after_the_clear() {
+    model(|| {
+        let event = Arc::new(Event::new());
+        let setter = {
+            let event = event.clone();
+            thread::spawn(move || event.set())
+        };
+        let clearer = {
+            let event = event.clone();
+            thread::spawn(move || {
+                event.wait_blocking();
+                event.clear();
+                let mut late = wait(&event);
+                assert!(Count::new().poll(late.as_mut()).is_pending());
+                late
+            })
+        };
+        let mut late = clearer.join().unwrap();
+        setter.join().unwrap();
+        assert!(Count::new().poll(late.as_mut()).is_pending());
+    });
+}

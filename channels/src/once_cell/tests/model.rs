@@ -32,7 +32,7 @@ fn model_cancelled_while_another_waits() {
         let cell = Arc::new(OnceCell::new());
         let mut given_up = {
             let cell = cell.clone();
-            Box::pin(async move { *cell.get_or_init(|| std::future::pending()).await })
+            Box::pin(async move { *cell.get_or_init(std::future::pending).await })
         };
         assert!(Count::new().poll(given_up.as_mut()).is_pending());
         let canceller = thread::spawn(move || drop(given_up));

@@ -48,7 +48,7 @@ fn model_cancel_while_it_comes_back() {
     });
 }
 
-/// The pool closes while a thing comes back and another wants it: it is dropped once, and nobody waits on.
+/// The pool closes while a thing comes back and another wants it: all there was is dropped, and nobody waits on.
 #[test]
 fn model_close_while_it_comes_back() {
     model(|| {
@@ -61,7 +61,8 @@ fn model_close_while_it_comes_back() {
             thread::spawn(move || block_on(pool.get()).map(|thing| thing.1))
         };
         pool.close();
-        assert!(matches!(waiter.join().unwrap(), Ok(0) | Err(PoolError::Closed)));
+        // If it got its turn before the end, it may still have to make a thing of its own.
+        assert!(matches!(waiter.join().unwrap(), Ok(0 | 1) | Err(PoolError::Closed)));
         returner.join().unwrap();
         assert_eq!((alive.load(SeqCst), pool.stats().idle, pool.stats().out), (0, 0, 0));
     });
