@@ -25,7 +25,7 @@ use std::marker::{PhantomData, PhantomPinned};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::MutexGuard;
 
-use filch::channel::{broadcast, error, oneshot};
+use filch::channel::{broadcast, error, oneshot, watch};
 use filch::{sync, testing};
 use filch_channels::probe;
 
@@ -300,6 +300,12 @@ generic! {
     broadcast::Receiver<T>: send send yes yes yes;
     broadcast::Recv<'static, T>: send send no no yes;
     broadcast::Closed<'static, T>: send send no yes yes;
+    // Lends the value to all receivers, on the thread of each.
+    watch::Sender<T>: both both yes yes yes;
+    watch::Receiver<T>: both both yes yes yes;
+    watch::Ref<'static, T>: no both yes ref_unwind ref_unwind;
+    watch::Closed<'static, T>: both both no yes yes;
+    watch::Changed<'static, T>: both both no no yes;
     error::SendError<T>: send sync unpin unwind ref_unwind;
     error::TrySendError<T>: send sync unpin unwind ref_unwind;
     error::SendTimeoutError<T>: send sync unpin unwind ref_unwind;

@@ -22,6 +22,8 @@ mod pool;
 mod semaphore;
 #[path = "properties/signals.rs"]
 mod signals;
+#[path = "properties/watch.rs"]
+mod watch;
 
 /// So many programs for each property. Nothing is written to disk: what fails is printed.
 fn config() -> Config {

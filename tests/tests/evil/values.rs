@@ -1,6 +1,6 @@
 //! Evil values in everything that carries values.
 
-use filch::channel::{bounded, broadcast, oneshot};
+use filch::channel::{bounded, broadcast, oneshot, watch};
 use filch::sync::{LifoQueue, OnceCell, Pool, PriorityQueue, Queue};
 use filch::testing::{Evil, EvilValue, Moment, block_on};
 use filch_tests::watched;
@@ -161,6 +161,33 @@ fn in_a_pool() {
         tolerating(|| drop(lent));
         assert_eq!((pool.stats().out, pool.stats().idle), (0, 0));
         pool
+    });
+}
+
+#[test]
+fn in_a_watch() {
+    evil_values(5, |evil| {
+        let (tx, mut rx) = watch::channel(evil.value(0));
+        tolerating(|| tx.send(evil.value(1)).unwrap_or_else(|error| drop(error)));
+        assert!(rx.has_changed().unwrap());
+        assert_eq!(rx.borrow_and_update().id(), 1);
+        tolerating(|| tx.send_modify(|value| *value = evil.value(2)));
+        tolerating(|| drop(tx.send_replace(evil.value(3))));
+        assert_eq!(rx.borrow_and_update().id(), 3);
+        // One that was changed half way stays as it is, and others are served.
+        tolerating(|| {
+            tx.send_if_modified(|value| {
+                *value = evil.value(4);
+                panic!("{}", Evil::TEXT)
+            })
+        });
+        assert_eq!(rx.borrow_and_update().id(), 4);
+        // What is still borrowed is dropped by its last reader.
+        let kept = rx.borrow();
+        tolerating(|| drop(tx.send(evil.value(5))));
+        tolerating(|| drop(kept));
+        tolerating(|| drop(rx.borrow().clone()));
+        (tx, rx)
     });
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
-use filch::channel::{bounded, broadcast, oneshot};
+use filch::channel::{bounded, broadcast, oneshot, watch};
 use filch::sync::{
     AtomicWait, Barrier, Event, LifoQueue, Notify, OnceCell, Pool, PriorityQueue, Queue, Semaphore,
 };
@@ -406,6 +406,37 @@ fn oneshot_ends() {
         let (mut tx, rx) = oneshot::channel::<u8>();
         let mut rx = Some(rx);
         stage.play(vec![Box::pin(tx.closed())], || drop(rx.take()));
+        assert!(tx.is_closed());
+    });
+}
+
+#[test]
+fn watch_changed() {
+    hostile(|stage| {
+        let (tx, rx) = watch::channel(0);
+        let tx = Arc::new(tx);
+        let one = tx.clone();
+        stage.meddle(move || {
+            one.send_modify(|value| *value += 1);
+            let mut again = one.subscribe();
+            assert!(*again.borrow_and_update() > 0);
+            let _ = again.changed_timeout(Duration::ZERO);
+        });
+        let mut ends = [rx.clone(), rx.clone(), rx];
+        let waits = ends
+            .iter_mut()
+            .map(|rx| -> Waiting<'_> { Box::pin(async { assert!(rx.changed().await.is_ok()) }) });
+        stage.play(waits.collect(), || tx.send_modify(|value| *value += 1));
+        assert_eq!(tx.receiver_count(), 3);
+    });
+    hostile(|stage| {
+        let (tx, rx) = watch::channel(0);
+        let tx = Arc::new(tx);
+        let one = tx.clone();
+        stage.meddle(move || drop(one.subscribe()));
+        let mut rx = Some(rx);
+        let ends = || -> Waiting<'_> { Box::pin(tx.closed()) };
+        stage.play(vec![ends(), ends(), ends()], || drop(rx.take()));
         assert!(tx.is_closed());
     });
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use filch::channel::{Receiver, bounded, broadcast, oneshot};
+use filch::channel::{Receiver, bounded, broadcast, oneshot, watch};
 
 use crate::worlds::{Crew, at_most, everywhere};
 
@@ -131,6 +131,31 @@ fn questions_are_answered() {
                 tx.send(2 * number).unwrap();
             }
         });
+    });
+}
+
+#[test]
+fn everybody_sees_the_last_value() {
+    everywhere(|crew| {
+        let (tx, rx) = watch::channel(0);
+        for watcher in 0..3 {
+            let mut rx = rx.clone();
+            crew.task(async move {
+                let (mut last, mut round) = (0, watcher);
+                while last < EACH {
+                    round += 1;
+                    if let Some(Err(_)) = at_most(round % 3, rx.changed()).await {
+                        assert_eq!(*rx.borrow(), EACH, "the end comes after the last value");
+                    }
+                    let now = *rx.borrow_and_update();
+                    assert!(now >= last);
+                    last = now;
+                }
+            });
+        }
+        let mut blocks = rx;
+        crew.thread(move || assert_eq!(*blocks.wait_for_blocking(|value| *value == EACH).unwrap(), EACH));
+        crew.task(async move { (1..=EACH).for_each(|value| tx.send(value).unwrap()) });
     });
 }
 
