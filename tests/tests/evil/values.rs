@@ -168,7 +168,7 @@ fn in_a_pool() {
 fn in_a_watch() {
     evil_values(5, |evil| {
         let (tx, mut rx) = watch::channel(evil.value(0));
-        tolerating(|| tx.send(evil.value(1)).unwrap_or_else(|error| drop(error)));
+        tolerating(|| tx.send(evil.value(1)).unwrap_or_else(drop));
         assert!(rx.has_changed().unwrap());
         assert_eq!(rx.borrow_and_update().id(), 1);
         tolerating(|| tx.send_modify(|value| *value = evil.value(2)));

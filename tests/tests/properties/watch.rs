@@ -95,7 +95,8 @@ proptest! {
         }
         drop(tx);
         for (mut rx, seen) in receivers {
-            prop_assert_eq!(poll_once(std::pin::pin!(rx.changed())).map(|end| end.is_err()), std::task::Poll::Ready(seen));
+            let ended = poll_once(std::pin::pin!(rx.changed())).map(|end| end.is_err());
+            prop_assert_eq!(ended, std::task::Poll::Ready(seen));
         }
     }
 }
