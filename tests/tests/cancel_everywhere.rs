@@ -15,8 +15,8 @@ use filch_tests::{single, watched};
 
 /// A table: a test for each row, which drives the operations it names by a scenario.
 macro_rules! operations {
-    ($($name:ident: $($operation:literal)+ => $scenario:expr;)*) => {
-        pub(super) const DRIVEN: &[&str] = &[$($($operation),+),*];
+    ($($name:ident: $($operation:expr),+ => $scenario:expr;)*) => {
+        pub(crate) const DRIVEN: &[&str] = &[$($($operation),+),*];
         $(
             #[test]
             fn $name() {
@@ -57,7 +57,9 @@ const DRIVEN: &[&[&str]] = &[
     mpmc::DRIVEN,
     notify::DRIVEN,
     oneshot::DRIVEN,
-    queues::DRIVEN,
+    queues::fifo::DRIVEN,
+    queues::lifo::DRIVEN,
+    queues::priority::DRIVEN,
     semaphore::DRIVEN,
     signals::DRIVEN,
     watch::DRIVEN,

@@ -31,7 +31,7 @@ operations! {
         })
         .await;
     };
-    send_to_nobody: "bounded::Sender::send" "bounded::Sender::reserve" => async |trial| {
+    send_to_nobody: "bounded::Sender::send", "bounded::Sender::reserve" => async |trial| {
         let ledger = Ledger::new();
         let (tx, rx) = bounded(1);
         tx.try_send(ledger.message(1)).unwrap();
@@ -78,7 +78,7 @@ operations! {
         // By value: a stream that is not dropped keeps its place.
         the_only_one(trial, async |_, mut rx| rx.next().await.unwrap()).await;
     };
-    recv_at_the_end: "bounded::Receiver::recv" "bounded::Receiver::recv_many" => async |trial| {
+    recv_at_the_end: "bounded::Receiver::recv", "bounded::Receiver::recv_many" => async |trial| {
         let (tx, rx) = bounded::<u8>(1);
         let mut batch = Vec::new();
         let end = async {

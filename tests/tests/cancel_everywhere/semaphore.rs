@@ -73,7 +73,7 @@ operations! {
         trial.beside(small).beside(holds).run(big).await;
         assert_eq!(semaphore.available_permits(), 2);
     };
-    closed_meanwhile: "Semaphore::acquire" "Semaphore::acquire_many" => async |trial| {
+    closed_meanwhile: "Semaphore::acquire", "Semaphore::acquire_many" => async |trial| {
         let semaphore = Semaphore::new(0);
         let closes = async {
             turn().await;

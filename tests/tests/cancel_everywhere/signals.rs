@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use filch::sync::{AtomicWait, Barrier, Event, WaitOutcome};
+use filch::sync::{AtomicWait, AtomicWait64, Barrier, Event, WaitOutcome};
 use filch::testing::Trial;
 
 use crate::turn;
@@ -48,7 +48,7 @@ operations! {
         barrier.reset();
         assert_eq!((barrier.arrived(), barrier.is_broken()), (0, false));
     };
-    atomic_wait: "atomic_wait::wait" => async |trial| {
+    atomic_wait: "AtomicWait::wait" => async |trial| {
         let (value, mut rest) = (AtomicWait::new(0), 0);
         // One that gives up when it was woken already leaves its wake-up to one that sleeps still.
         let sleeps = async || assert_ne!(value.wait(0).await, WaitOutcome::TimedOut);
@@ -62,9 +62,9 @@ operations! {
         trial.ahead(sleeps()).beside(sleeps()).beside(wakes).run(sleeps()).await;
         assert!(rest <= 1, "more than the one who gave up was missing");
     };
-    atomic_wait_for_a_change: "atomic_wait::wait" => async |trial| {
-        let value = AtomicWait::new(0);
-        let until = async |changed: u32| {
+    atomic_wait_for_a_change: "AtomicWait64::wait" => async |trial| {
+        let value = AtomicWait64::new(0);
+        let until = async |changed: u64| {
             let mut now = value.load();
             while now != changed {
                 let _ = value.wait(now).await;
