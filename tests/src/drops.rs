@@ -1,4 +1,27 @@
-//! Code that runs when a value is dropped. What only counts drops is `filch::testing::Ledger`.
+//! Values that tell of their end.
+
+use filch::testing::{Counted, Ledger};
+
+/// Counts drops.
+#[derive(Debug, Clone, Default)]
+pub struct Drops(Ledger);
+
+impl Drops {
+    /// None so far.
+    pub fn new() -> Drops {
+        Drops::default()
+    }
+
+    /// A value whose drop is counted here.
+    pub fn token(&self) -> Counted {
+        self.0.message(0)
+    }
+
+    /// How many tokens were dropped.
+    pub fn count(&self) -> usize {
+        self.0.drops()
+    }
+}
 
 /// See [`on_drop`].
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 pub use child::{Child, child_case};
-pub use drops::{OnDrop, on_drop};
+pub use drops::{Drops, OnDrop, on_drop};
 
 /// How long a test may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(30);

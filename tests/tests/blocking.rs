@@ -265,7 +265,7 @@ fn a_job_is_listed_while_it_runs() {
         let (job, end) = occupy(&runtime);
         let tasks = runtime.handle().tasks();
         let info = tasks.iter().find(|task| task.id == job.id()).expect("listed");
-        assert_eq!((info.state, info.wait), (filch::TaskState::Running, filch::Wait::Blocking));
+        assert_eq!((info.state, info.wait), (filch::TaskState::Running, filch::WaitKind::Blocking));
         end.send(()).unwrap();
         job.join_blocking().unwrap();
     });

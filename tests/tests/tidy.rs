@@ -32,9 +32,11 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("scheduler", &["task", "driver", "context", "sync", "util"]),
     Room("context", &["scheduler", "task", "driver", "sync", "util"]),
     // Layer 3: what users hold. No task, no queue, no atomic.
+    Room("gather", &["sync", "util", "time", "root", "spawn"]),
     Room("select", &["macros"]),
     Room("task_local", &["sync"]),
-    Room("time", &["context", "driver", "sync"]),
+    // `yield_now` is the function, which `lib.rs` re-exports.
+    Room("time", &["context", "driver", "sync", "root"]),
     Room("io", &["context", "driver", "sync"]),
     Room("async_fd", &["context", "driver", "io"]),
     Room("net", &["async_fd", "context", "driver", "io", "time", "sync", "root"]),
@@ -44,7 +46,7 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("tokio_io", &["async_fd", "context", "io", "net"]),
     Room("local", &["context", "scheduler", "task", "sync", "util"]),
     // Layer 4
-    Room("macros", &["select", "task_local", "util", "context", "root"]),
+    Room("macros", &["gather", "select", "task_local", "util", "context", "root"]),
     // The front door in three parts, which know each other.
     Room("builder", &["runtime", "driver", "scheduler", "task", "sync"]),
     Room("runtime", &["builder", "spawn", "context", "local", "scheduler", "task", "sync"]),
@@ -94,6 +96,8 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/blocks.rs",
     "runtime/src/context.rs",
     "runtime/src/driver/timerfd.rs",
+    "runtime/src/gather/ready.rs",
+    "runtime/src/gather/set.rs",
     "runtime/src/hyper.rs",
     "runtime/src/local.rs",
     "runtime/src/hyper.rs",
@@ -184,8 +188,8 @@ const CORE: &[&str] = &[
     "runtime/src/runtime.rs",
     "runtime/src/spawn.rs",
 ];
-/// The aim is 5,000. Until that is reached, the number may only fall.
-const CORE_LINES: usize = 5_700;
+/// What can be read in an afternoon, which is promised. Whoever needs more lines finds some that are needed no more.
+const CORE_LINES: usize = 5_000;
 
 /// Lines with `unsafe` in every thousand of the two libraries.
 const UNSAFE_PER_THOUSAND: f64 = 8.0;

@@ -210,14 +210,12 @@ impl Seen {
 }
 
 /// One who waits on a source: in the slot of the direction, as the `poll_` functions do, or in the list.
-#[derive(Debug)]
 pub(crate) struct Waiter {
     interest: Interest,
     location: Option<&'static Location<'static>>,
     place: Place,
 }
 
-#[derive(Debug)]
 enum Place {
     /// One for each direction, so the interest is one direction. Needs no clean-up.
     Slot,

@@ -32,7 +32,6 @@ use crate::shim::Ordering::{Acquire, Relaxed, Release};
 use crate::shim::owner::AtomicBool;
 use crate::shim::{Mutex, UnsafeCell, heavy_fence, light_fence};
 
-#[derive(Debug)]
 pub(crate) struct Lease<C> {
     /// Written by the owner: it uses the place, or holds the core in its hands.
     inside: AtomicBool,

@@ -9,6 +9,9 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 
+#[cfg(not(filch_loom))]
+use filch_channels::probe;
+
 use crate::shim::{Arc, Mutex};
 use crate::util::wake::{drop_payload, guarded, message};
 
@@ -29,21 +32,16 @@ pub struct TaskPanic {
     pub message: String,
 }
 
-impl TaskPanic {
-    /// How every message about the task begins.
-    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task {}", self.id)?;
-        if let Some(name) = &self.name {
-            write!(f, " \"{name}\"")?;
-        }
-        write!(f, ", spawned at {}, ", self.location)
-    }
+/// How every message about a task begins.
+pub(crate) fn head(id: u64, name: Option<&str>, location: &Location<'_>) -> String {
+    let name = name.map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    format!("task {id}{name}, spawned at {location}")
 }
 
 impl fmt::Display for TaskPanic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.head(f)?;
-        write!(f, "panicked: {}", self.message)
+        let head = head(self.id, self.name.as_deref(), self.location);
+        write!(f, "{head}, panicked: {}", self.message)
     }
 }
 
@@ -72,6 +70,18 @@ impl JoinError {
     pub(super) fn panic(mut about: TaskPanic, payload: Box<dyn Any + Send>, hook: PanicHook) -> JoinError {
         about.message = message(&*payload).to_owned();
         JoinError(Box::new(Inner { about, cause: Cause::Panic { payload: Mutex::new(payload), hook } }))
+    }
+
+    /// For a future that panicked when the current task polled it, the one with this index among several.
+    #[cfg(not(filch_loom))]
+    pub(crate) fn of_child(
+        index: usize,
+        location: &'static Location<'static>,
+        payload: Box<dyn Any + Send>,
+    ) -> JoinError {
+        let (id, name) = (probe::current_id(), Some(format!("future {index}")));
+        let about = TaskPanic { id, name, location, message: String::new() };
+        JoinError::panic(about, payload, Arc::new(|_| {}))
     }
 
     /// The task's id.
@@ -133,12 +143,12 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let about = &self.0.about;
         let Cause::Cancelled(why) = &self.0.cause else { return about.fmt(f) };
-        about.head(f)?;
+        let head = head(about.id, self.name(), about.location);
         match why {
-            None => f.write_str("was cancelled"),
+            None => write!(f, "{head}, was cancelled"),
             Some(why) => write!(
                 f,
-                "was not run: no thread could be started for it ({why}); lower the number of threads in this \
+                "{head}, was not run: no thread could be started for it ({why}); lower the number of threads in this \
                  process, or raise its limit"
             ),
         }
