@@ -95,7 +95,6 @@ mod block;
 mod chain;
 mod queue;
 mod ring;
-mod spin;
 mod waker_slot;
 
 pub mod channel;

@@ -51,11 +51,13 @@ pub enum Wait {
     Blocking = 10,
     /// The task yielded by itself, or its budget was spent.
     Yield = 11,
+    /// One of several operations on channels.
+    Select = 12,
 }
 
 impl Wait {
     fn from_u8(kind: u8) -> Wait {
-        const ALL: [Wait; 12] = [
+        const ALL: [Wait; 13] = [
             Wait::Unknown,
             Wait::Lock,
             Wait::Semaphore,
@@ -68,6 +70,7 @@ impl Wait {
             Wait::Join,
             Wait::Blocking,
             Wait::Yield,
+            Wait::Select,
         ];
         ALL.get(usize::from(kind)).copied().unwrap_or(Wait::Unknown)
     }
@@ -330,6 +333,26 @@ pub fn spend() {
             header.budget.store(header.budget.load(Relaxed).saturating_sub(1), Relaxed);
         }
     });
+}
+
+crate::shim::const_thread_local! {
+    static TURN: std::cell::Cell<u64> = std::cell::Cell::new(0);
+}
+
+/// A number for choices that are to be fair: it looks like a random one. In a task that is known, it is the
+/// same whenever the same polls come in the same order.
+pub(crate) fn chance() -> u64 {
+    let seed = with_current(|header| match header {
+        Some(header) => {
+            let (phase, budget) = (u64::from(header.phase()), u64::from(header.budget.load(Relaxed)));
+            header.id << 40 ^ phase << 8 ^ budget
+        }
+        None => TURN.with(|turn| turn.replace(turn.get().wrapping_add(1))),
+    });
+    // The finisher of splitmix64.
+    let mixed = (seed ^ seed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
 }
 
 /// Sets what is left of the current task's budget and returns what was left before (`0` outside of tasks).

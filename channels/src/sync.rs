@@ -366,6 +366,101 @@ impl<T> UnsafeCell<T> {
     }
 }
 
+/// A short wait for another thread that is between two steps of its own.
+///
+/// First a few pauses of the processor, as the other one has a handful of instructions to go; then the rest of
+/// the time slice, over and over, as it has lost its processor. Nothing of the user's may run between those
+/// two steps, and no lock be taken, so that the wait ends as soon as the system lets the other thread run.
+#[derive(Debug)]
+pub struct Spin(u32);
+
+impl Spin {
+    #[allow(clippy::new_without_default)]
+    #[inline]
+    pub fn new() -> Spin {
+        Spin(0)
+    }
+
+    /// Waits a little; longer when it is called again.
+    #[cold]
+    pub fn turn(&mut self) {
+        if !cfg!(filch_loom) && self.0 < 100 {
+            self.0 += 1;
+            std::hint::spin_loop();
+        } else {
+            thread::yield_now();
+        }
+    }
+}
+
+/// A word that says whose turn it is, where a turn takes a few instructions: see [`Spin`].
+///
+/// A model parks those who wait, as it would be outgrown by turns of waiting. By `model` it knows what is in
+/// the word and who has parked: between two operations on loom's types nobody else runs.
+#[derive(Debug)]
+pub struct Stamp {
+    word: task::AtomicU64,
+    #[cfg(filch_loom)]
+    model: std::sync::Mutex<(u64, Vec<thread::Thread>)>,
+}
+
+impl Stamp {
+    pub fn new(value: u64) -> Stamp {
+        Stamp {
+            word: task::AtomicU64::new(value),
+            #[cfg(filch_loom)]
+            model: std::sync::Mutex::new((value, Vec::new())),
+        }
+    }
+
+    /// Ends the turn of this thread: who sees `value` sees all that this thread did before.
+    #[inline(always)]
+    #[cfg_attr(filch_loom, track_caller)]
+    pub fn set(&self, value: u64) {
+        self.word.store(value, Ordering::Release);
+        #[cfg(filch_loom)]
+        {
+            let mut model = self.model.lock().unwrap();
+            model.0 = value;
+            model.1.drain(..).for_each(|waiting| waiting.unpark());
+        }
+    }
+
+    #[inline(always)]
+    #[cfg_attr(filch_loom, track_caller)]
+    pub fn is(&self, value: u64) -> bool {
+        self.word.load(Ordering::Acquire) == value
+    }
+
+    /// Waits until it is `value`.
+    #[inline(always)]
+    #[cfg_attr(filch_loom, track_caller)]
+    pub fn wait_for(&self, value: u64) {
+        if !self.is(value) {
+            self.wait_longer(value);
+        }
+    }
+
+    #[cold]
+    #[cfg_attr(filch_loom, track_caller)]
+    fn wait_longer(&self, value: u64) {
+        let mut spin = Spin::new();
+        while !self.is(value) {
+            #[cfg(filch_loom)]
+            {
+                let mut model = self.model.lock().unwrap();
+                if model.0 != value {
+                    model.1.push(thread::current());
+                    drop(model);
+                    thread::park();
+                    continue;
+                }
+            }
+            spin.turn();
+        }
+    }
+}
+
 /// Runs `f` as a model: every interleaving (within the preemption bound) under loom, and elsewhere the same
 /// code many times over as a stress test, so that every model also runs on each `cargo test`.
 pub fn model(f: impl Fn() + Sync + Send + 'static) {

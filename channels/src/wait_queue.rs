@@ -60,9 +60,9 @@
 //! # Why no wake-up is lost
 //! *Claim*: whenever the lock is free, and a waiter is present whose turn it is and whose units are free,
 //! then an entry is Woken, or somebody has still to run a pass (`List::pass`) under the lock.
-//! - Units come free only by a release. It runs a pass, unless it saw in `word` that nobody waits. Then the
-//!   waiter that registers later sees the units (the handshake, below) and runs a pass itself before it
-//!   sleeps.
+//! - Units come free only by a release. It runs a pass, unless it saw in `word` that nobody is Waiting. Then
+//!   whoever waits later, for the first time or again, sees the units (the handshake, below) and runs a pass
+//!   itself before it sleeps. And those who were invited already come anyway.
 //! - A Woken entry ends in one of four ways, each under the lock: it claims, and runs a pass for the rest; it
 //!   comes in vain, waits again, and runs a pass after that; it is dropped or marked absent, and the next
 //!   waiter is invited without looking at the units, which at worst wakes one task too many.
@@ -77,8 +77,9 @@
 //! releaser's own RMW.
 //!
 //! `word` may promise too much (entries that settled or fell out without their queue at hand do not correct
-//! it): it may count a waiter that has left, show the gate shut when it is open, and [`SERVED`] when nobody
-//! is left to invite. All three cost a visit to the lock at most. It never promises too little.
+//! it): it may count a waiter that has left, show the gate shut when it is open, [`WAITING`] when nobody is,
+//! and [`WOKEN`] when nobody is left to invite. All four cost a visit to the lock at most. It never promises
+//! too little: an entry turns to Waiting only in [`Waiter::wait`], which publishes and fences.
 
 mod list;
 #[cfg(test)]
@@ -103,10 +104,12 @@ use crate::wake_batch::{WakeBatch, quietly};
 
 /// In `word`: newcomers must queue.
 const GATE_SHUT: usize = 1;
-/// In `word`: an entry is Woken and will run a pass when it comes, or nobody is left to invite.
-const SERVED: usize = 2;
-/// In `word`: one entry. What stands above the two bits is their number.
-const ONE: usize = 4;
+/// In `word`: an entry is Woken, and will run a pass when it comes.
+const WOKEN: usize = 2;
+/// In `word`: an entry is Waiting; there is somebody to invite.
+const WAITING: usize = 4;
+/// In `word`: one entry. What stands above the three bits is their number.
+const ONE: usize = 8;
 
 /// See the head of this file.
 pub(crate) struct WaitQueue {
@@ -187,11 +190,13 @@ impl WaitQueue {
     }
 
     /// Whether nobody waits, for hints and for `Debug`.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.waiters() == 0
     }
 
     /// About how many wait, for hints and for `Debug`.
+    #[inline]
     pub(crate) fn waiters(&self) -> usize {
         // Ordering: Relaxed: a hint.
         self.word.load(Relaxed) / ONE
@@ -212,7 +217,7 @@ impl WaitQueue {
     /// waiters.
     #[inline]
     pub(crate) fn release(&self, free: impl Fn() -> usize) {
-        if !self.is_empty_after_rmw() {
+        if self.word_after_rmw() & WAITING != 0 {
             self.pass(free);
         }
     }
@@ -221,11 +226,7 @@ impl WaitQueue {
     /// will run the pass when it comes.
     #[inline]
     pub(crate) fn release_one(&self, free: impl Fn() -> usize) {
-        shim::fence_between_seqcst_accesses();
-        // Ordering: SeqCst pairs with the fence in `publish_and_fence`. An entry that comes in vain clears
-        // SERVED before that fence, so either its load here is seen as cleared or the entry sees the unit.
-        let word = self.word.load(SeqCst);
-        if word >= ONE && word & SERVED == 0 {
+        if self.word_after_rmw() & (WAITING | WOKEN) == WAITING {
             self.pass(free);
         }
     }
@@ -233,7 +234,7 @@ impl WaitQueue {
     /// [`release`](Self::release) after anything weaker than a `SeqCst` read-modify-write.
     #[inline]
     pub(crate) fn release_after_store(&self, free: impl Fn() -> usize) {
-        if !self.is_empty_after_fence() {
+        if self.word_after_fence() & WAITING != 0 {
             self.pass(free);
         }
     }
@@ -258,7 +259,11 @@ impl WaitQueue {
 
     /// Shows the list's state in `word`. Under the lock, after the list was changed.
     fn publish(&self, list: &List) {
-        let bits = [(list.is_gate_shut(), GATE_SHUT), (list.is_anyone_woken(), SERVED)];
+        let bits = [
+            (list.is_gate_shut(), GATE_SHUT),
+            (list.is_anyone_woken(), WOKEN),
+            (list.is_anyone_waiting(), WAITING),
+        ];
         let bits: usize = bits.iter().map(|&(is, bit)| if is { bit } else { 0 }).sum();
         // Ordering: Relaxed: who depends on the order of this store fences after it: see `publish_and_fence`.
         self.word.store(list.len() * ONE + bits, Relaxed);
@@ -281,22 +286,34 @@ impl WaitQueue {
         Locked { queue: self, core, list }
     }
 
-    /// Whether there is nobody to tell of what the caller has stored before: the notifier's half of the
-    /// handshake.
+    /// `word`, for who has to know of all that wait for what the caller has stored before: the notifier's half
+    /// of the handshake.
     #[inline]
-    pub(crate) fn is_empty_after_fence(&self) -> bool {
+    fn word_after_fence(&self) -> usize {
         // Ordering: SeqCst pairs with the fence in `publish_and_fence`: either we see the waiter, or the
         // waiter sees what our caller stored before this call when it looks for the last time.
         shim::fence(SeqCst);
-        self.word.load(Relaxed) < ONE
+        self.word.load(Relaxed)
+    }
+
+    /// The same, after a `SeqCst` read-modify-write.
+    #[inline]
+    fn word_after_rmw(&self) -> usize {
+        shim::fence_between_seqcst_accesses();
+        // Ordering: SeqCst pairs with the fence in `publish_and_fence`, as above.
+        self.word.load(SeqCst)
+    }
+
+    /// Whether there is nobody to tell of what the caller has stored before.
+    #[inline]
+    pub(crate) fn is_empty_after_fence(&self) -> bool {
+        self.word_after_fence() < ONE
     }
 
     /// The same, after a `SeqCst` read-modify-write.
     #[inline]
     pub(crate) fn is_empty_after_rmw(&self) -> bool {
-        shim::fence_between_seqcst_accesses();
-        // Ordering: SeqCst pairs with the fence in `publish_and_fence`, as above.
-        self.word.load(SeqCst) < ONE
+        self.word_after_rmw() < ONE
     }
 
     /// Tells the first waiter. False: nobody waits.

@@ -28,18 +28,20 @@ macro_rules! operations {
 
 #[path = "cancel_everywhere/broadcast.rs"]
 mod broadcast;
+#[path = "cancel_everywhere/ends.rs"]
+mod ends;
 #[path = "cancel_everywhere/listing.rs"]
 mod listing;
 #[path = "cancel_everywhere/makers.rs"]
 mod makers;
-#[path = "cancel_everywhere/mpmc.rs"]
-mod mpmc;
 #[path = "cancel_everywhere/notify.rs"]
 mod notify;
 #[path = "cancel_everywhere/oneshot.rs"]
 mod oneshot;
 #[path = "cancel_everywhere/queues.rs"]
 mod queues;
+#[path = "cancel_everywhere/select.rs"]
+mod select;
 #[path = "cancel_everywhere/semaphore.rs"]
 mod semaphore;
 #[path = "cancel_everywhere/signals.rs"]
@@ -53,13 +55,14 @@ mod watch;
 /// Of all the tables.
 const DRIVEN: &[&[&str]] = &[
     broadcast::DRIVEN,
+    ends::DRIVEN,
     makers::DRIVEN,
-    mpmc::DRIVEN,
     notify::DRIVEN,
     oneshot::DRIVEN,
     queues::fifo::DRIVEN,
     queues::lifo::DRIVEN,
     queues::priority::DRIVEN,
+    select::DRIVEN,
     semaphore::DRIVEN,
     signals::DRIVEN,
     watch::DRIVEN,

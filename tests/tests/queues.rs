@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use filch::sync::{GetError, Item, LifoQueue, PriorityQueue, Put, PutError, Queue, QueueState, TryGetError};
 use filch::testing::cancel_at_every_await;
-use filch::{Builder, Wait, wait_for};
+use filch::{Builder, WaitKind, wait_for};
 use filch_tests::{poll_once, single, until, until_yielding, watched, workers};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -333,7 +333,7 @@ fn a_report_says_where_a_task_waits() {
             let info = tasks.into_iter().find(|info| info.id == task.id()).expect("it is listed");
             (info.wait, info.wait_location.map(std::panic::Location::line))
         };
-        until(|| waits() == (Wait::Recv, Some(line)));
+        until(|| waits() == (WaitKind::Recv, Some(line)));
         queue.close();
         assert_eq!(task.join_blocking().unwrap(), Err(GetError));
     });

@@ -32,8 +32,7 @@ use std::ptr::{self, NonNull};
 use crate::ring::{Look, Pop, Push};
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::shim::task::{AtomicPtr, AtomicU64};
-use crate::shim::{Mutex, UnsafeCell};
-use crate::spin::Spin;
+use crate::shim::{Mutex, Spin, Stamp, UnsafeCell};
 
 #[cfg(test)]
 mod tests;
@@ -55,7 +54,7 @@ const RESERVED: u64 = 2;
 /// One step of a position, in `tail` and in `head`.
 const ONE: u64 = 1 << 21;
 /// How many places can be reserved at a time.
-pub(crate) const RESERVED_MAX: usize = (ONE / RESERVED - 1) as usize;
+const RESERVED_MAX: usize = (ONE / RESERVED - 1) as usize;
 
 /// In a stamp, beside the position: the value is there.
 const WRITTEN: u64 = 1;
@@ -72,7 +71,7 @@ const READ: u64 = 2;
 ///
 /// In the last slot of a block READ is never written: whoever reads it decides about the block.
 struct Slot<T> {
-    stamp: AtomicU64,
+    stamp: Stamp,
     value: UnsafeCell<MaybeUninit<T>>,
 }
 
@@ -133,31 +132,37 @@ struct Place<T>(Claim<T>);
 /// Some in a row, in one block, that are to be read: the first, and how many.
 struct Places<'a, T>(Claim<T>, u64, &'a Chain<T>);
 
+#[inline]
 fn position(word: u64) -> u64 {
     word & !(ONE - 1)
 }
 
+#[inline]
 fn reserved(tail: u64) -> u64 {
     (tail & (ONE - 1)) / RESERVED
 }
 
 /// Where in its block a position is.
+#[inline]
 fn offset(word: u64) -> u64 {
     word / ONE % LAP
 }
 
 /// How many messages there were before a position, were it not for wrapping.
+#[inline]
 fn count(word: u64) -> u64 {
     word / ONE / LAP * SLOTS + offset(word).min(SLOTS)
 }
 
 /// How many messages there are from one position to a later one.
+#[inline]
 fn distance(from: u64, to: u64) -> u64 {
     let laps = (to / ONE / LAP).wrapping_sub(from / ONE / LAP) % (u64::MAX / ONE / LAP + 1);
     laps * SLOTS + offset(to).min(SLOTS) - offset(from).min(SLOTS)
 }
 
 /// Whether `a` is further than `b`; both within half of all there are.
+#[inline]
 fn is_past(a: u64, b: u64) -> bool {
     (a.wrapping_sub(b) as i64) > 0
 }
@@ -172,7 +177,7 @@ impl<T> Block<T> {
         unsafe {
             for at in 0..SLOTS as usize {
                 // No position has both marks.
-                let stamp = AtomicU64::new(WRITTEN | READ);
+                let stamp = Stamp::new(WRITTEN | READ);
                 let value = UnsafeCell::new(MaybeUninit::uninit());
                 (&raw mut (*to).slots[at]).write(Slot { stamp, value });
             }
@@ -203,8 +208,7 @@ impl<T> Place<T> {
             // SAFETY: table at `Slot`, first row: the value is ours to write.
             unsafe { (*cell).write(value) };
         });
-        // Ordering: Release pairs with the Acquire in `Places::next`: it sees the value.
-        slot.stamp.store(self.0.position | WRITTEN, Release);
+        slot.stamp.set(self.0.position | WRITTEN);
     }
 }
 
@@ -217,19 +221,16 @@ impl<T> Iterator for Places<'_, T> {
         let Places(claim, left, chain) = self;
         *left = left.checked_sub(1)?;
         let (position, slot) = (claim.position, claim.slot());
-        let mut spin = Spin::new();
-        // Ordering: Acquire pairs with the stamp written in `Place::write`: we see the value.
-        while slot.stamp.load(Acquire) != position | WRITTEN {
-            spin.turn();
-        }
+        // What this waits for is set in `Place::write`: the value is in.
+        slot.stamp.wait_for(position | WRITTEN);
         // SAFETY: table at `Slot`, second row: the value is there, and ours to take. Nobody reads it again, as
         // neither `head` nor this claim comes back here.
         let value = slot.value.with(|cell| unsafe { (*cell).assume_init_read() });
         if offset(position) + 1 == SLOTS {
             chain.put_away(claim);
         } else {
-            // Ordering: Release pairs with the Acquire in `Stock::sort`: the value is out.
-            slot.stamp.store(position | READ, Release);
+            // Looked for in `Stock::sort`: the value is out.
+            slot.stamp.set(position | READ);
         }
         claim.position = position.wrapping_add(ONE);
         Some(value)
@@ -319,8 +320,14 @@ impl<T> Chain<T> {
         }
     }
 
+    /// How many places can be reserved at a time.
+    pub(crate) fn reserved_max(&self) -> usize {
+        RESERVED_MAX
+    }
+
     /// Reserves `count` places: each lets one value in, even after `close`, and is given up by
-    /// `push_reserved` or `unreserve`. `Full`: that would make more than [`RESERVED_MAX`].
+    /// `push_reserved` or `unreserve`. `Full`: that would make more than
+    /// [`reserved_max`](Self::reserved_max).
     pub(crate) fn reserve(&self, count: usize) -> Push {
         // Ordering: as in `claim`.
         let mut tail = self.tail.word.load(Acquire);
@@ -539,8 +546,8 @@ impl<T> Stock<T> {
         while let Some(first) = self.aside.get(at) {
             let is_read = (0..SLOTS - 1).rev().all(|step| {
                 let position = first.position.wrapping_add(step * ONE);
-                // Ordering: Acquire pairs with the mark in `Places::next`: its reader is through.
-                first.block().slots[step as usize].stamp.load(Acquire) == position | READ
+                // Set in `Places::next`: its reader is through.
+                first.block().slots[step as usize].stamp.is(position | READ)
             });
             if is_read {
                 let first = self.aside.swap_remove(at);

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::shim;
-use crate::shim::Arc;
+use crate::shim::{Arc, thread};
 
 fn push<T>(ring: &Ring<T>, value: T) -> Push {
     ring.push(&mut Some(value))
@@ -104,15 +104,17 @@ mod unit {
     }
 
     #[test]
-    fn laps_wrap() {
+    fn positions_wrap() {
         for capacity in [1, 2, 3] {
             let ring = Ring::new(capacity);
-            // The last lap but one before the words wrap, as if that many messages had gone through.
-            let lap = u64::MAX / ring.lap * ring.lap;
-            ring.tail.0.store(lap, SeqCst);
-            ring.head.0.store(lap, SeqCst);
+            // A lap before positions wrap, as if that many messages had gone through.
+            let start = 0_u64.wrapping_sub(ring.slots.len() as u64 * ONE);
+            for end in [&ring.tail, &ring.head] {
+                end.word.store(start, SeqCst);
+                end.seen.store(start, SeqCst);
+            }
             for (index, slot) in ring.slots.iter().enumerate() {
-                slot.stamp.store(lap + index as u64 * ring.one, SeqCst);
+                slot.stamp.set(start + index as u64 * ONE);
             }
             for round in 0..4 * capacity {
                 for value in 0..capacity {
@@ -136,7 +138,7 @@ mod unit {
         assert_eq!(ring.reserve(2), Push::Done);
         assert!(ring.close() && !ring.close() && ring.is_closed());
         assert_eq!((push(&ring, 0), ring.reserve(1)), (Push::Closed, Push::Closed));
-        assert_eq!(ring.force(&mut Some(0)), Force::Closed(None));
+        assert_eq!(ring.force(&mut Some(0)), Force::Closed);
         assert_eq!((ring.free(), ring.ready()), (usize::MAX, 1));
         assert_eq!(ring.pop(), Pop::Got(1));
         assert_eq!((ring.pop(), ring.ready()), (Pop::Empty, 0));
@@ -285,6 +287,55 @@ mod model {
             let left = if let Pop::Got(value) = ring.pop() { value } else { 0 };
             assert_eq!(out + seen + left, 3);
             assert!(out == 0 || (out, seen, left) == (1, 2, 0));
+        });
+    }
+
+    #[test]
+    fn two_that_force_meet_a_consumer() {
+        for capacity in [1, 2] {
+            shim::model(move || {
+                let ring = Arc::new(Ring::new(capacity));
+                for value in 0..capacity {
+                    assert_eq!(push(&ring, value), Push::Done);
+                }
+                let forcer = thread::spawn({
+                    let ring = ring.clone();
+                    move || ring.force(&mut Some(10))
+                });
+                let consumer = thread::spawn({
+                    let ring = ring.clone();
+                    move || pop_hard(&ring)
+                });
+                let mut all = vec![consumer.join().unwrap()];
+                for forced in [ring.force(&mut Some(20)), forcer.join().unwrap()] {
+                    match forced {
+                        Force::Displaced(value) => all.push(value),
+                        other => assert_eq!(other, Force::Done),
+                    }
+                }
+                assert!(ring.look().len <= capacity);
+                while let Pop::Got(value) = ring.pop() {
+                    all.push(value);
+                }
+                all.sort_unstable();
+                assert_eq!(all, (0..capacity).chain([10, 20]).collect::<Vec<_>>());
+            });
+        }
+    }
+
+    #[test]
+    fn one_that_forces_meets_one_that_waits_for_room() {
+        shim::model(|| {
+            let ring = Arc::new(Ring::new(1));
+            assert_eq!(push(&ring, 1), Push::Done);
+            let producer = thread::spawn({
+                let ring = ring.clone();
+                move || push(&ring, 2) == Push::Done
+            });
+            let forced = ring.force(&mut Some(3));
+            // It was full all the time.
+            assert!(!producer.join().unwrap());
+            assert_eq!((forced, ring.pop(), ring.pop()), (Force::Displaced(1), Pop::Got(3), Pop::Empty));
         });
     }
 

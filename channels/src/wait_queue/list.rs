@@ -250,6 +250,10 @@ impl List {
         self.woken != 0
     }
 
+    pub(super) fn is_anyone_waiting(&self) -> bool {
+        self.present != self.woken
+    }
+
     /// Whether newcomers must queue, and those in line must wait for their turn.
     pub(super) fn is_gate_shut(&self) -> bool {
         self.starved != 0 || (self.fair && self.present != 0)

@@ -30,7 +30,10 @@ pub(super) fn operations(sources: &[Source]) -> BTreeSet<String> {
     for item in
         items.iter().filter(|item| item.of_trait.is_none() && is_public(&files, &item.room, &item.name))
     {
-        let methods = methods(&item.body).into_iter();
+        // What returns its own type sets something up.
+        let sets_up =
+            |output: &str| words(output).next().is_some_and(|(_, name)| name == item.name || name == "Self");
+        let methods = methods(&item.body).into_iter().filter(|(_, output, _)| !sets_up(output));
         let methods = methods.filter(|(_, output, is_async)| awaits(&item.room, output, *is_async));
         found.extend(methods.map(|(name, ..)| format!("{}{}::{name}", item.room, item.name)));
     }
@@ -56,7 +59,8 @@ fn aliases(code: &str, futures: &BTreeSet<(&str, &str)>) -> Vec<String> {
         let (name, of) = alias.split_once('=')?;
         Some((name.trim().to_owned(), last_name(of)))
     });
-    named.filter(|(_, of)| futures.iter().any(|(_, future)| future == of)).map(|(name, _)| name).collect()
+    let named = named.filter(|(name, of)| name != of && futures.iter().any(|(_, future)| future == of));
+    named.map(|(name, _)| name).collect()
 }
 
 fn is_aliased(files: &[File], future: &str) -> bool {
@@ -290,6 +294,7 @@ fn what_can_be_awaited_is_found() {
             pub fn lock<F: Fn() -> u8>(&'a self, f: &F) -> Locking<'a>
             where F: Fn() -> u8 { f() }
             pub fn try_lock(&self) -> Option<u8> {}
+            pub fn fair(self) -> Lock<u8> {}
             pub async fn wait(&self) {}
             fn own() -> Locking {}
             pub(crate) fn ours() -> Locking {}

@@ -1,0 +1,291 @@
+//! Layer 3. The kinds of channels: how many may hold each end, and where the messages lie.
+//!
+//! Owns the three markers that a user sees, and behind them the choice of the container. An end that one
+//! holder has to itself carries its own part of the container, and its methods want `&mut self`: so the
+//! container need not reckon with a second one. Called by the ends.
+#![forbid(unsafe_code)]
+#![allow(private_interfaces, reason = "`Store` and its kin are named in public bounds, and nowhere else")]
+
+use std::fmt;
+
+use super::meet::Meet;
+use crate::chain::Chain;
+use crate::ring::{CAPACITY_MAX, Force, Look, Pop, Push, Ring};
+
+/// Many senders, many receivers. What [`bounded`](crate::channel::bounded) and its kin make.
+#[derive(Clone, Copy, Debug)]
+pub enum Mpmc {}
+
+/// Many senders, one receiver. What [`mpsc`](crate::channel::mpsc) makes.
+#[derive(Clone, Copy, Debug)]
+pub enum Mpsc {}
+
+/// One sender, one receiver. What [`spsc`](crate::channel::spsc) makes.
+#[derive(Clone, Copy, Debug)]
+pub enum Spsc {}
+
+/// How many may hold each end of a channel: [`Mpmc`], [`Mpsc`] or [`Spsc`].
+pub trait Kind: Sized + 'static + sealed::Sealed {
+    /// Where the messages lie.
+    #[doc(hidden)]
+    type Store<T>: Store<T>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Mpmc {}
+    impl Sealed for super::Mpsc {}
+    impl Sealed for super::Spsc {}
+}
+
+impl Kind for Mpmc {
+    type Store<T> = Many<T>;
+}
+
+impl Kind for Mpsc {
+    type Store<T> = Many<T>;
+}
+
+impl Kind for Spsc {
+    type Store<T> = Many<T>;
+}
+
+/// What a sender of `K` has of its own.
+pub(super) type Tx<T, K> = <<K as Kind>::Store<T> as Store<T>>::Tx;
+/// What a receiver of `K` has of its own.
+pub(super) type Rx<T, K> = <<K as Kind>::Store<T> as Store<T>>::Rx;
+
+/// A container with what the ends want of it, which is what [`Ring`] does: see there.
+pub trait Store<T> {
+    /// What a sender has of its own.
+    type Tx;
+    /// What a receiver has of its own.
+    type Rx;
+
+    fn push(&self, tx: &mut Self::Tx, message: &mut Option<T>) -> Push;
+    fn reserve(&self, tx: &mut Self::Tx, count: usize) -> Push;
+    fn push_reserved(&self, tx: &mut Self::Tx, message: T) -> bool;
+    fn unreserve(&self, count: usize) -> bool;
+    /// `Full`, too, where senders cannot take messages out.
+    fn force(&self, _: &mut Option<T>) -> Force<T> {
+        Force::Full
+    }
+    fn pop(&self, rx: &mut Self::Rx) -> Pop<T>;
+    fn pop_many(&self, rx: &mut Self::Rx, limit: usize, to: &mut Vec<T>) -> Pop<usize>;
+    /// Drops what is there. Without `rx`, the receivers are gone.
+    fn drain(&self, rx: Option<&mut Self::Rx>);
+    /// `usize::MAX`: no limit.
+    fn capacity(&self) -> usize;
+    /// The most places that can be reserved.
+    fn reservable(&self) -> usize;
+    fn close(&self) -> bool;
+    fn is_closed(&self) -> bool;
+    fn free(&self) -> usize;
+    fn ready(&self) -> usize;
+    fn look(&self) -> Look;
+    /// Where the ends meet if there is no room between them.
+    fn meet(&self) -> Option<&Meet<T>>;
+}
+
+/// Containers that any number of senders and receivers use.
+pub enum Many<T> {
+    Ring(Ring<T>),
+    Chain(Chain<T>),
+    Meet(Meet<T>),
+}
+
+/// A `Meet` is no container: it is always full, and always empty, and for the rest the ends ask for it first.
+#[cold]
+fn no_room() -> ! {
+    unreachable!("nothing lies in a rendezvous channel")
+}
+
+impl<T> Many<T> {
+    pub(super) fn ring(capacity: usize) -> Many<T> {
+        Many::Ring(Ring::new(checked(capacity)))
+    }
+
+    pub(super) fn chain() -> Many<T> {
+        Many::Chain(Chain::new())
+    }
+
+    pub(super) fn meet() -> Many<T> {
+        Many::Meet(Meet::new())
+    }
+
+    // Out of line, as this is: else the code for each container would stand in every send and receive.
+    #[inline(never)]
+    fn push_elsewhere(&self, message: &mut Option<T>) -> Push {
+        match self {
+            Many::Chain(chain) => chain.push(message),
+            _ => Push::Full,
+        }
+    }
+
+    #[inline(never)]
+    fn pop_elsewhere(&self) -> Pop<T> {
+        match self {
+            Many::Chain(chain) => chain.pop(),
+            _ => Pop::Empty,
+        }
+    }
+}
+
+/// A capacity that a ring can have.
+#[track_caller]
+fn checked(capacity: usize) -> usize {
+    assert!(
+        capacity != 0,
+        "a bounded channel needs room for at least one message; if a sender is to wait until its message is \
+         received, use `rendezvous()`"
+    );
+    assert!(
+        capacity <= CAPACITY_MAX,
+        "a bounded channel has room for {CAPACITY_MAX} messages at most; use `unbounded()`"
+    );
+    capacity
+}
+
+impl<T> Store<T> for Many<T> {
+    type Tx = ();
+    type Rx = ();
+
+    fn force(&self, message: &mut Option<T>) -> Force<T> {
+        match self {
+            Many::Ring(ring) => ring.force(message),
+            Many::Chain(chain) => match chain.push(message) {
+                Push::Done => Force::Done,
+                Push::Closed => Force::Closed,
+                Push::Full => Force::Full,
+            },
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    #[inline]
+    fn push(&self, (): &mut (), message: &mut Option<T>) -> Push {
+        match self {
+            Many::Ring(ring) => ring.push(message),
+            other => other.push_elsewhere(message),
+        }
+    }
+
+    fn reserve(&self, (): &mut (), count: usize) -> Push {
+        match self {
+            Many::Ring(ring) => ring.reserve(count),
+            Many::Chain(chain) => chain.reserve(count),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    fn push_reserved(&self, (): &mut (), message: T) -> bool {
+        match self {
+            Many::Ring(ring) => ring.push_reserved(message),
+            Many::Chain(chain) => chain.push_reserved(message),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    fn unreserve(&self, count: usize) -> bool {
+        match self {
+            Many::Ring(ring) => ring.unreserve(count),
+            Many::Chain(chain) => chain.unreserve(count),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    #[inline]
+    fn pop(&self, (): &mut ()) -> Pop<T> {
+        match self {
+            Many::Ring(ring) => ring.pop(),
+            other => other.pop_elsewhere(),
+        }
+    }
+
+    fn pop_many(&self, (): &mut (), limit: usize, to: &mut Vec<T>) -> Pop<usize> {
+        match self {
+            Many::Ring(ring) => ring.pop_many(limit, to),
+            Many::Chain(chain) => chain.pop_many(limit, to),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    fn drain(&self, _: Option<&mut ()>) {
+        match self {
+            Many::Ring(ring) => ring.drain(),
+            Many::Chain(chain) => chain.drain(),
+            Many::Meet(meet) => meet.drain(),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Many::Ring(ring) => ring.capacity(),
+            Many::Chain(_) => usize::MAX,
+            Many::Meet(_) => 0,
+        }
+    }
+
+    fn reservable(&self) -> usize {
+        match self {
+            Many::Ring(ring) => ring.reserved_max(),
+            Many::Chain(chain) => chain.reserved_max(),
+            Many::Meet(_) => 0,
+        }
+    }
+
+    fn close(&self) -> bool {
+        match self {
+            Many::Ring(ring) => ring.close(),
+            Many::Chain(chain) => chain.close(),
+            Many::Meet(meet) => meet.close().is_some(),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Many::Ring(ring) => ring.is_closed(),
+            Many::Chain(chain) => chain.is_closed(),
+            Many::Meet(meet) => meet.is_closed(),
+        }
+    }
+
+    fn free(&self) -> usize {
+        match self {
+            Many::Ring(ring) => ring.free(),
+            Many::Chain(chain) => chain.free(),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    #[inline]
+    fn ready(&self) -> usize {
+        match self {
+            Many::Ring(ring) => ring.ready(),
+            Many::Chain(chain) => chain.ready(),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    fn look(&self) -> Look {
+        match self {
+            Many::Ring(ring) => ring.look(),
+            Many::Chain(chain) => chain.look(),
+            Many::Meet(meet) => meet.look(),
+        }
+    }
+
+    #[inline]
+    fn meet(&self) -> Option<&Meet<T>> {
+        match self {
+            Many::Meet(meet) => Some(meet),
+            _ => None,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Many<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.look().fmt(f)
+    }
+}
