@@ -1,5 +1,5 @@
-//! The ends of bounded, unbounded and rendezvous channels, shared and exclusive: messages are received once, in order, or given back; room that was
-//! not used is free again.
+//! The ends of bounded, unbounded and rendezvous channels, shared and exclusive: messages are received once, in order,
+//! or given back; room that was not used is free again.
 
 use filch::channel::{Builder, Receiver, Sender, bounded, mpsc, rendezvous, spsc, unbounded};
 use filch::testing::{Counted, Ledger, Trial};
