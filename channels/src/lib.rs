@@ -78,12 +78,18 @@
 pub mod __shim;
 mod atomic_wait;
 mod barrier;
+mod condition;
 mod counter;
 mod event;
+mod guarded;
+mod holder;
+mod lock;
 mod notify;
 mod once_cell;
 mod pool;
 pub mod probe;
+mod rlock;
+mod rwlock;
 mod semaphore;
 #[cfg(test)]
 mod test_util;
@@ -109,8 +115,13 @@ pub mod sync {
     pub use crate::barrier::{
         Barrier, BarrierError, BarrierWait, BarrierWaitResult, BarrierWaitUnlessBroken, BrokenBarrierError,
     };
+    pub use crate::condition::{Condition, ConditionWait, WaitTimeoutResult};
     pub use crate::counter::Counter;
     pub use crate::event::{Event, EventWait};
+    pub use crate::lock::{
+        Lock, LockGuard, LockStats, LockTimeoutError, Locking, LockingOwned, MappedLockGuard, OwnedLockGuard,
+        OwnedMappedLockGuard, TryLockError, WholeGuard, lock_all, lock_all_blocking,
+    };
     pub use crate::notify::{Notified, Notify};
     pub use crate::once_cell::{OnceCell, SetError};
     pub use crate::pool::{Pool, PoolBuilder, PoolError, PoolStats, Pooled};
@@ -118,6 +129,13 @@ pub mod sync {
         Get, GetError, GetItem, GetTimeoutError, Item, Join, LifoQueue, PriorityQueue, Put, PutError,
         PutTimeoutError, Queue, QueueState, QueueStats, TaskDoneError, TryGetError, TryPutError,
         UnfinishedError,
+    };
+    pub use crate::rlock::{OwnedRLockGuard, RLock, RLockGuard, RLocking, RLockingOwned, ReentryError};
+    pub use crate::rwlock::{
+        OwnedRwLockMappedWriteGuard, OwnedRwLockReadGuard, OwnedRwLockUpgradableReadGuard,
+        OwnedRwLockWriteGuard, Reading, ReadingOwned, ReadingUpgradable, ReadingUpgradableOwned, RwLock,
+        RwLockMappedWriteGuard, RwLockPolicy, RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard,
+        Upgrading, UpgradingOwned, Writing, WritingOwned,
     };
     pub use crate::semaphore::{
         Acquire, AcquireError, AcquireOwned, AcquireTimeoutError, OwnedSemaphorePermit, Semaphore,

@@ -246,6 +246,13 @@ pub mod shared {
     atomics!();
 }
 
+/// What only reports read, and nobody waits for: std's own in a model too, which need not try every order of
+/// it.
+pub mod report {
+    pub use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+    pub use std::sync::{Arc, Mutex};
+}
+
 /// A mutex that a panic does not poison: every critical section here keeps its invariants by itself.
 #[derive(Debug)]
 pub struct Mutex<T>(#[cfg(filch_loom)] loom::sync::Mutex<T>, #[cfg(not(filch_loom))] std::sync::Mutex<T>);
@@ -325,7 +332,7 @@ impl<T: Default> Default for Mutex<T> {
 
 /// An `UnsafeCell` whose accesses loom checks.
 #[derive(Debug, Default)]
-pub struct UnsafeCell<T>(
+pub struct UnsafeCell<T: ?Sized>(
     #[cfg(filch_loom)] loom::cell::UnsafeCell<T>,
     #[cfg(not(filch_loom))] std::cell::UnsafeCell<T>,
 );
@@ -341,6 +348,12 @@ impl<T> UnsafeCell<T> {
         Self(loom::cell::UnsafeCell::new(value))
     }
 
+    pub fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+}
+
+impl<T: ?Sized> UnsafeCell<T> {
     /// Calls `f` with a pointer for reading; loom reports a concurrent write.
     #[inline(always)]
     #[cfg_attr(filch_loom, track_caller)]
@@ -359,10 +372,6 @@ impl<T> UnsafeCell<T> {
         return self.0.with_mut(f);
         #[cfg(not(filch_loom))]
         f(self.0.get())
-    }
-
-    pub fn into_inner(self) -> T {
-        self.0.into_inner()
     }
 }
 
@@ -501,20 +510,20 @@ pub(crate) use const_thread_local;
 
 /// How many threads have been given a number.
 #[cfg(not(filch_loom))]
-static NUMBERED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+static NUMBERED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 #[cfg(filch_loom)]
 loom::lazy_static! {
     // Loom makes it anew for each run of a model. No model looks at it, so it is not one of loom's own.
-    static ref NUMBERED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    static ref NUMBERED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 }
 
 const_thread_local! {
-    static NUMBER: std::cell::Cell<usize> = std::cell::Cell::new(0);
+    static NUMBER: std::cell::Cell<u64> = std::cell::Cell::new(0);
 }
 
 /// The number of this thread: 1, 2, 3 and so on, in the order in which threads first ask. No two have the same.
 #[inline]
-pub fn thread_number() -> usize {
+pub fn thread_number() -> u64 {
     NUMBER.with(|number| {
         if number.get() == 0 {
             // Ordering: Relaxed: the number guards nothing; a read-modify-write hands out each one once.

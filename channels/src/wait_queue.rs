@@ -17,6 +17,9 @@
 //! release   <put units back, by a SeqCst RMW>;  queue.release(|| <units free>)   or release_after_store(..)
 //!           queue.release_one(..) where there is never more than one unit
 //! ```
+//! `n` is a number of units, or a [`Need`], which also says where to get in line: an `RwLock` with a
+//! preference puts those whom it prefers to the front.
+//!
 //! `take` says `Some(R)` when it took. `Taken(R)` means that it did, `Told(m)` that the queue was closed. It
 //! may run under the queue's lock: it touches the primitive's own state and nothing foreign (moving a `T` is
 //! well, dropping or cloning one is not), and it may not use the same queue.
@@ -95,6 +98,8 @@ use std::time::Instant;
 use pin_project_lite::pin_project;
 
 use list::{Caller, Link, List, Slot, State, Who};
+
+pub(crate) use list::Place;
 
 use crate::probe::{self, Header};
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
@@ -342,6 +347,20 @@ impl WaitQueue {
     }
 }
 
+/// What a waiter wants: so many units, and where it gets in line for them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    pub(crate) units: usize,
+    pub(crate) place: Place,
+}
+
+impl From<usize> for Need {
+    #[inline]
+    fn from(units: usize) -> Need {
+        Need { units, place: Place::Back }
+    }
+}
+
 impl fmt::Debug for WaitQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WaitQueue").field("waiters", &self.count_waiters()).field("fair", &self.fair).finish()
@@ -463,7 +482,7 @@ impl Waiter {
     pub(crate) fn poll_claim<R>(
         self: Pin<&mut Self>,
         queue: &WaitQueue,
-        need: usize,
+        need: impl Into<Need>,
         free: impl Fn() -> usize,
         mut take: impl FnMut() -> Option<R>,
         cx: &mut Context<'_>,
@@ -473,7 +492,7 @@ impl Waiter {
                 return Poll::Ready(Outcome::Taken(taken));
             }
         }
-        self.wait(queue, Want::Units(need, &free), &mut take, Who::Task(cx.waker()))
+        self.wait(queue, Want::Units(need.into(), &free), &mut take, Who::Task(cx.waker()))
     }
 
     /// Waits to be told something, or for `ready` to answer. `word` is what [`WaitQueue::notify_where`]
@@ -514,7 +533,7 @@ impl Waiter {
     /// [`poll_claim`](Self::poll_claim) on a thread, which parks. `None`: the deadline came first.
     pub(crate) fn claim_blocking<R>(
         queue: &WaitQueue,
-        need: usize,
+        need: impl Into<Need>,
         free: impl Fn() -> usize,
         mut take: impl FnMut() -> Option<R>,
         deadline: Option<Instant>,
@@ -524,7 +543,7 @@ impl Waiter {
                 return Some(Outcome::Taken(taken));
             }
         }
-        Waiter::block(queue, Want::Units(need, &free), &mut take, deadline)
+        Waiter::block(queue, Want::Units(need.into(), &free), &mut take, deadline)
     }
 
     /// [`poll_told`](Self::poll_told) on a thread, which parks. `None`: the deadline came first.
@@ -666,8 +685,8 @@ impl fmt::Debug for Waiter {
 /// What a waiter waits for.
 #[derive(Clone, Copy)]
 enum Want<'a> {
-    /// So many units, and how many are free.
-    Units(usize, &'a dyn Fn() -> usize),
+    /// Units, and how many are free.
+    Units(Need, &'a dyn Fn() -> usize),
     Message(usize),
 }
 
@@ -724,8 +743,8 @@ impl Visit<'_> {
             return Some(Outcome::Told(message));
         }
         match (state, want) {
-            (State::Idle, Want::Units(need, _)) => list.push_back(self.me, true, need),
-            (State::Idle, Want::Message(word)) => list.push_back(self.me, false, word),
+            (State::Idle, Want::Units(need, _)) => list.push(self.me, true, need.units, need.place),
+            (State::Idle, Want::Message(word)) => list.push(self.me, false, word, Place::Back),
             _ => self.try_later(list, state),
         }
         self.look_again(list, want, take)

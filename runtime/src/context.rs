@@ -58,7 +58,6 @@ pub(crate) fn thread_number() -> u32 {
 /// This thread is a worker of `scheduler` until the guard is dropped, and the monitor looks after it.
 pub(crate) fn enter_worker(scheduler: Arc<Scheduler>) -> WorkerGuard {
     let worker = Worker::new(scheduler);
-    worker.scheduler.crew.attach(&worker);
     let before = WORKER.replace(Arc::as_ptr(&worker));
     WorkerGuard { worker, before, _here: PhantomData }
 }

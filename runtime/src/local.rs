@@ -157,7 +157,7 @@ impl LocalSet {
         };
         let shared = Arc::new_cyclic(|me| Shared {
             queue: Mutex::default(),
-            tasks: Mutex::new(TaskList::new()),
+            tasks: Mutex::default(),
             panic_hook,
             me: me.clone(),
         });

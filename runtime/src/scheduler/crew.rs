@@ -63,11 +63,6 @@ impl Crew {
         self.state.lock().guests.len()
     }
 
-    /// The monitor looks after `worker` from now on.
-    pub(crate) fn attach(&self, worker: &Arc<Worker>) {
-        self.state.lock().attached.push(worker.clone());
-    }
-
     pub(crate) fn detach(&self, worker: &Arc<Worker>) {
         self.state.lock().attached.retain(|attached| !Arc::ptr_eq(attached, worker));
     }

@@ -49,11 +49,9 @@ struct RootSchedule {
 unsafe impl Schedule for RootSchedule {
     fn schedule(&self, _: Runnable) {
         // On the root's own thread: its loop looks at `arrived` before it sleeps.
-        if context::with_worker(|worker| {
-            worker.is_some_and(|worker| ptr::eq(worker, &raw const *self.worker))
-        }) {
-            self.arrived.give_here();
-            return;
+        let own = &raw const *self.worker;
+        if context::with_worker(|here| here.is_some_and(|here| ptr::eq(here, own))) {
+            return self.arrived.give_here();
         }
         self.arrived.give(&self.worker, Worker::unpark);
     }

@@ -166,11 +166,7 @@ fn in_same_poll(worker: &Worker, now: Instant) -> Option<Instant> {
     };
     // A thread that waits for a processor is not stuck, and another one in its place would wait, too.
     let delayed = waited.saturating_sub(watch.waited);
-    if now.saturating_duration_since(since).saturating_sub(delayed) < TICK * 3 / 4 {
-        None
-    } else {
-        Some(since)
-    }
+    (now.saturating_duration_since(since).saturating_sub(delayed) >= TICK * 3 / 4).then_some(since)
 }
 
 /// How long a thread has been ready to run, and did not, since its start; zero where the kernel does not say.

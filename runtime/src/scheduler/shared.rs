@@ -28,7 +28,7 @@ use super::queue::{self, Item, LocalQueue, Stealer};
 use super::worker::Worker;
 use crate::context;
 use crate::driver::Driver;
-use crate::driver::timers::{TimerShard, UnparkOwner};
+use crate::driver::timers::TimerShard;
 use crate::shim::Ordering::{Relaxed, SeqCst};
 use crate::shim::owner::AtomicU8;
 use crate::shim::shared::{AtomicBool, AtomicU64, AtomicUsize};
@@ -150,24 +150,21 @@ impl Scheduler {
         driver: Driver,
         panic_hook: impl FnOnce(Weak<Scheduler>) -> PanicHook,
     ) -> Arc<Scheduler> {
-        Arc::new_cyclic(|me| {
+        Arc::new_cyclic(|me: &Weak<Scheduler>| {
             let single = config.workers == 0;
             let guests = if single { 1 } else { GUESTS };
-            let unpark = |me: Weak<Scheduler>, index| -> UnparkOwner {
-                Box::new(move |_| {
-                    me.upgrade().into_iter().for_each(|scheduler| scheduler.unpark_timers(index))
-                })
-            };
             let mut cores = Vec::with_capacity(config.workers + guests);
             let mut remotes = Vec::with_capacity(config.workers + guests);
             for index in 0..config.workers + guests {
                 let (queue, stealer): (LocalQueue<Runnable>, _) = queue::new();
                 let guest = !single && index >= config.workers;
+                let up = me.clone();
+                let unpark = move |_| up.upgrade().into_iter().for_each(|all| all.unpark_timers(index));
                 cores.push(Box::new(Core::new(index, queue, single, guest, config.seed)));
                 remotes.push(Padded(Remote {
                     stealer,
-                    timers: TimerShard::new(driver.clock.clone(), unpark(me.clone(), index)),
-                    tasks: Mutex::new(TaskList::new()),
+                    timers: TimerShard::new(driver.clock.clone(), Box::new(unpark)),
+                    tasks: Mutex::default(),
                     attendant: Mutex::new(None),
                     orphan: AtomicBool::new(false),
                     counts: Counts::default(),
@@ -195,10 +192,9 @@ impl Scheduler {
     /// Starts the workers' threads, and the monitor's if it has something to do.
     pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
         self.crew.staff(self)?;
-        if self.is_single_threaded() && self.config.slow_poll.is_none() {
-            Ok(())
-        } else {
-            self.monitor.start(self)
+        match self.config.slow_poll {
+            None if self.is_single_threaded() => Ok(()),
+            _ => self.monitor.start(self),
         }
     }
 

@@ -45,9 +45,9 @@ pub(crate) struct Worker {
 pub(super) type Hands = Option<Box<Core>>;
 
 impl Worker {
-    /// For the calling thread.
+    /// For the calling thread. The monitor looks after it until `Crew::detach`.
     pub(crate) fn new(scheduler: Arc<Scheduler>) -> Arc<Worker> {
-        Arc::new_cyclic(|me| Worker {
+        let worker = Arc::new_cyclic(|me| Worker {
             scheduler,
             lease: Lease::new(),
             parker: Parker::new(),
@@ -56,7 +56,9 @@ impl Worker {
             thread: context::thread_number(),
             me: me.clone(),
             watch: Mutex::default(),
-        })
+        });
+        worker.scheduler.crew.state.lock().attached.push(worker.clone());
+        worker
     }
 
     /// Works until the runtime stops, or the core is lost.
@@ -220,7 +222,10 @@ impl Worker {
         self.remote(&core).counts.looks.add(1);
         self.fire(&mut core);
         if !core.guest {
-            self.poll_reactor(&mut core);
+            let reactor = self.scheduler.driver.reactor(core.index);
+            if let Some(polling) = (reactor.sources() > 0).then(|| reactor.try_lock()).flatten() {
+                poll(polling, Some(Duration::ZERO), &mut core);
+            }
             if let Some(runnable) = self.take_injected(&mut core) {
                 core.push_back(runnable, &self.scheduler.injector);
             }
@@ -250,20 +255,10 @@ impl Worker {
         self.scheduler.cores.iter().map(|core| &**core).filter(|core| core.orphan.load(Relaxed))
     }
 
-    fn poll_reactor(&self, core: &mut Core) {
-        let reactor = self.scheduler.driver.reactor(core.index);
-        if reactor.sources() == 0 {
-            return;
-        }
-        if let Some(polling) = reactor.try_lock() {
-            poll(polling, Some(Duration::ZERO), core);
-        }
-    }
-
     /// Sleeps until there is something to do.
     ///
-    /// A guest sleeps until its root is woken or a timer is due. Nobody else counts on it: what lay in its queue
-    /// it has run, and of the rest the workers take care.
+    /// A guest sleeps until its root is woken or a timer of its own is due. Nobody else counts on it: what lay in
+    /// its queue it has run, and of the rest the workers take care.
     pub(super) fn park(&self, mut core: Box<Core>) -> Hands {
         let Scheduler { idle, monitor, .. } = &*self.scheduler;
         self.remote(&core).counts.parks.add(1);
@@ -292,11 +287,11 @@ impl Worker {
         self.wake(core)
     }
 
-    /// Publishes until when this thread sleeps: the first deadline of the core's timers, and of those that
-    /// nobody attends.
+    /// Publishes until when this thread sleeps: the first deadline of the core's timers, and for a worker of those
+    /// that nobody attends.
     fn prepare_timers(&self, core: &Core) -> u64 {
         let own = self.remote(core).timers.prepare_park();
-        if self.scheduler.orphans.load(SeqCst) == 0 {
+        if core.guest || self.scheduler.orphans.load(SeqCst) == 0 {
             return own;
         }
         self.orphans().map(|orphan| orphan.timers.prepare_park()).fold(own, u64::min)

@@ -9,9 +9,6 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 
-#[cfg(not(filch_loom))]
-use filch_channels::probe;
-
 use crate::shim::{Arc, Mutex};
 use crate::util::wake::{drop_payload, guarded, message};
 
@@ -73,13 +70,12 @@ impl JoinError {
     }
 
     /// For a future that panicked when the current task polled it, the one with this index among several.
-    #[cfg(not(filch_loom))]
     pub(crate) fn of_child(
         index: usize,
         location: &'static Location<'static>,
         payload: Box<dyn Any + Send>,
     ) -> JoinError {
-        let (id, name) = (probe::current_id(), Some(format!("future {index}")));
+        let (id, name) = (filch_channels::probe::current_id(), Some(format!("future {index}")));
         let about = TaskPanic { id, name, location, message: String::new() };
         JoinError::panic(about, payload, Arc::new(|_| {}))
     }

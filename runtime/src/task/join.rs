@@ -163,7 +163,7 @@ impl<T> JoinHandle<T> {
         }));
         if !task.state.set_callbacks() {
             // SAFETY: done; the output stays in its place while we are here, for only `&mut self` takes it.
-            unsafe { task.call_back() };
+            unsafe { (task.table.call_back)(task) };
         }
     }
 }

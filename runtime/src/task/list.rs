@@ -16,7 +16,7 @@ pub(super) struct Links {
 ///
 /// *A task in a list is alive*: the scheduler's reference, given back only after `remove`, keeps it. Whoever
 /// has `&mut` of the list has the sole right to the links of all tasks in it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct TaskList {
     head: Option<TaskPtr>,
     len: usize,
@@ -26,10 +26,6 @@ pub(crate) struct TaskList {
 }
 
 impl TaskList {
-    pub(crate) const fn new() -> TaskList {
-        TaskList { head: None, len: 0, taken_in: 0, closed: false }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.len
     }

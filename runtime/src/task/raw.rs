@@ -46,7 +46,7 @@ pub(crate) struct Header {
     /// First, so that the probe's pointer to it is a pointer to the whole header.
     pub(crate) probe: probe::Header,
     pub(crate) state: State,
-    table: &'static Table,
+    pub(super) table: &'static Table,
     pub(super) links: UnsafeCell<Links>,
     /// The id of the task that spawned it; `0`: none.
     pub(crate) parent: u64,
@@ -219,13 +219,6 @@ impl TaskPtr {
             (self.table.take_output)(self, output.as_mut_ptr().cast());
             output.assume_init()
         }
-    }
-
-    /// # Safety
-    /// As for `Typed::call_back`.
-    pub(super) unsafe fn call_back(self) {
-        // SAFETY: the caller says so.
-        unsafe { (self.table.call_back)(self) };
     }
 }
 

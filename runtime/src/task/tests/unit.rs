@@ -466,7 +466,7 @@ fn a_root_answers_all_wakes_in_one_poll_after_an_abort_too() {
     let bench = Bench::new();
     // SAFETY: the bench outlives the root.
     let (root, runnable) = unsafe { Root::new(&raw const *bench, Bench::birth()) };
-    let mut list = crate::task::TaskList::new();
+    let mut list = crate::task::TaskList::default();
     assert!(list.push(&runnable));
     let task = list.tasks().remove(0);
     let _ = runnable;
