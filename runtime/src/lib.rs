@@ -68,7 +68,7 @@ mod front {
     pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
     pub use crate::time::wait_for;
     pub use filch_channels::probe::{Holder, Wait as WaitKind, holder_of};
-    pub use filch_channels::{channel, sync};
+    pub use filch_channels::{channel, sync, testing};
     pub use filch_macros::{main, test};
 
     #[doc(hidden)]

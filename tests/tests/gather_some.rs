@@ -16,9 +16,10 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use filch::gather::as_completed_keyed;
+use filch::testing::cancel_at_every_await;
 use filch::time::{Instant, sleep, wait_for};
 use filch::{AllFailed, Wait};
-use filch_tests::{Drops, cancel_at_every_await};
+use filch_tests::Drops;
 use futures_core::{FusedStream, Stream};
 use futures_lite::StreamExt;
 
@@ -174,7 +175,7 @@ fn as_completed_misses_nothing_while_nobody_waits() {
 #[test]
 fn as_completed_loses_nothing_to_a_next_that_is_dropped() {
     everywhere(|| async {
-        cancel_at_every_await(async |cut| {
+        cancel_at_every_await(async |trial| {
             let mut outputs = filch::as_completed([2, 0, 1].map(|n| async move {
                 for _ in 0..n {
                     turn().await;
@@ -188,7 +189,7 @@ fn as_completed_loses_nothing_to_a_next_that_is_dropped() {
                 }
                 seen
             };
-            let (seen, ready) = match cut.run(all).await {
+            let (seen, ready) = match trial.run(all).await {
                 Some(seen) => (seen, true),
                 None => (Vec::new(), false),
             };
@@ -199,7 +200,6 @@ fn as_completed_loses_nothing_to_a_next_that_is_dropped() {
             }
             assert_eq!(late.len(), missing);
             assert!(!ready || seen == [0, 1, 2]);
-            ready
         })
         .await;
     });

@@ -196,7 +196,7 @@ impl<T, K: Kind> Shared<T, K> {
         let look = self.store.look();
         let (waiting_send, waiting_recv) = match self.store.meet() {
             Some(meet) => meet.waiting(),
-            None => (self.room.waiters(), self.messages.waiters()),
+            None => (self.room.count_waiters(), self.messages.count_waiters()),
         };
         Stats {
             len: look.len,

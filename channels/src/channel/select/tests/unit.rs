@@ -9,7 +9,8 @@ use crate::channel::error::TrySendError;
 use crate::channel::{Builder, Overflow, Receiver, Sender, mpsc, spsc, unbounded};
 use crate::probe::Wait;
 use crate::test_util::FakeTask;
-use crate::testing::{Ledger, Random, Wakes, poll_with};
+use crate::test_util::Random;
+use crate::testing::{Ledger, Wakes, poll_with};
 
 #[test]
 fn the_one_that_can_be_done_is_done() {
