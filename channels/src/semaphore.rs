@@ -151,6 +151,11 @@ impl Semaphore {
         self.word.load(AcquireOrdering) & CLOSED != 0
     }
 
+    /// About how many wait, for reports.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.waiters()
+    }
+
     /// Takes `n` permits, if so many are free. An error: the semaphore is closed, whatever is free.
     #[inline]
     fn take(&self, n: usize) -> Option<Result<(), AcquireError>> {
@@ -413,7 +418,7 @@ impl fmt::Debug for Semaphore {
         f.debug_struct("Semaphore")
             .field("permits", &self.available_permits())
             .field("closed", &self.is_closed())
-            .field("waiting", &self.queue.waiters())
+            .field("waiting", &self.waiting())
             .finish()
     }
 }

@@ -17,6 +17,9 @@
 //! release   <put units back, by a SeqCst RMW>;  queue.release(|| <units free>)   or release_after_store(..)
 //!           queue.release_one(..) where there is never more than one unit
 //! ```
+//! `n` is a number of units, or a [`Need`], which also says where to get in line: an `RwLock` with a
+//! preference puts those whom it prefers to the front.
+//!
 //! `take` says `Some(R)` when it took. `Taken(R)` means that it did, `Told(m)` that the queue was closed. It
 //! may run under the queue's lock: it touches the primitive's own state and nothing foreign (moving a `T` is
 //! well, dropping or cloning one is not), and it may not use the same queue.
@@ -24,6 +27,7 @@
 //! **Messages**: an event, a notification, the end of a channel.
 //! ```text
 //! wait      waiter.poll_told(&queue, word, || <is it so already?>, cx) -> Poll<Outcome<R>>;  Waiter::told_blocking
+//!           waiter.poll_joined(..) asks under the lock only, where the answer and getting in line are one step
 //! tell      queue.notify_one(m), notify_last(m), notify_where(m, |word| ..), notify_all(m);  the same on
 //!           queue.lock(), when state is to be changed under the lock
 //! dropped   waiter.leave() -> Some(m): told m and never saw it; the primitive decides who gets it instead
@@ -59,9 +63,9 @@
 //! # Why no wake-up is lost
 //! *Claim*: whenever the lock is free, and a waiter is present whose turn it is and whose units are free,
 //! then an entry is Woken, or somebody has still to run a pass (`List::pass`) under the lock.
-//! - Units come free only by a release. It runs a pass, unless it saw in `word` that nobody waits. Then the
-//!   waiter that registers later sees the units (the handshake, below) and runs a pass itself before it
-//!   sleeps.
+//! - Units come free only by a release. It runs a pass, unless it saw in `word` that nobody is Waiting. Then
+//!   whoever waits later, for the first time or again, sees the units (the handshake, below) and runs a pass
+//!   itself before it sleeps. And those who were invited already come anyway.
 //! - A Woken entry ends in one of four ways, each under the lock: it claims, and runs a pass for the rest; it
 //!   comes in vain, waits again, and runs a pass after that; it is dropped or marked absent, and the next
 //!   waiter is invited without looking at the units, which at worst wakes one task too many.
@@ -76,8 +80,9 @@
 //! releaser's own RMW.
 //!
 //! `word` may promise too much (entries that settled or fell out without their queue at hand do not correct
-//! it): it may count a waiter that has left, show the gate shut when it is open, and [`SERVED`] when nobody
-//! is left to invite. All three cost a visit to the lock at most. It never promises too little.
+//! it): it may count a waiter that has left, show the gate shut when it is open, [`WAITING`] when nobody is,
+//! and [`WOKEN`] when nobody is left to invite. All four cost a visit to the lock at most. It never promises
+//! too little: an entry turns to Waiting only in [`Waiter::wait`], which publishes and fences.
 
 mod list;
 #[cfg(test)]
@@ -101,10 +106,12 @@ use crate::wake_batch::{WakeBatch, quietly};
 
 /// In `word`: newcomers must queue.
 const GATE_SHUT: usize = 1;
-/// In `word`: an entry is Woken and will run a pass when it comes, or nobody is left to invite.
-const SERVED: usize = 2;
-/// In `word`: one entry. What stands above the two bits is their number.
-const ONE: usize = 4;
+/// In `word`: an entry is Woken, and will run a pass when it comes.
+const WOKEN: usize = 2;
+/// In `word`: an entry is Waiting; there is somebody to invite.
+const WAITING: usize = 4;
+/// In `word`: one entry. What stands above the three bits is their number.
+const ONE: usize = 8;
 
 /// See the head of this file.
 pub(crate) struct WaitQueue {
@@ -185,14 +192,25 @@ impl WaitQueue {
     }
 
     /// Whether nobody waits, for hints and for `Debug`.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.waiters() == 0
     }
 
     /// About how many wait, for hints and for `Debug`.
+    #[inline]
     pub(crate) fn waiters(&self) -> usize {
         // Ordering: Relaxed: a hint.
         self.word.load(Relaxed) / ONE
+    }
+
+    /// How many wait, for reports: looked up under the lock, which [`waiters`](Self::waiters) is not.
+    pub(crate) fn count_waiters(&self) -> usize {
+        self.core.get().map_or(0, |core| {
+            let list = core.list.lock();
+            self.publish(&list);
+            list.len()
+        })
     }
 
     /// Invites whom the free units cover.
@@ -201,7 +219,7 @@ impl WaitQueue {
     /// waiters.
     #[inline]
     pub(crate) fn release(&self, free: impl Fn() -> usize) {
-        if !self.is_empty_after_rmw() {
+        if self.word_after_rmw() & WAITING != 0 {
             self.pass(free);
         }
     }
@@ -210,11 +228,7 @@ impl WaitQueue {
     /// will run the pass when it comes.
     #[inline]
     pub(crate) fn release_one(&self, free: impl Fn() -> usize) {
-        shim::fence_between_seqcst_accesses();
-        // Ordering: SeqCst pairs with the fence in `publish_and_fence`. An entry that comes in vain clears
-        // SERVED before that fence, so either its load here is seen as cleared or the entry sees the unit.
-        let word = self.word.load(SeqCst);
-        if word >= ONE && word & SERVED == 0 {
+        if self.word_after_rmw() & (WAITING | WOKEN) == WAITING {
             self.pass(free);
         }
     }
@@ -222,7 +236,7 @@ impl WaitQueue {
     /// [`release`](Self::release) after anything weaker than a `SeqCst` read-modify-write.
     #[inline]
     pub(crate) fn release_after_store(&self, free: impl Fn() -> usize) {
-        if !self.is_empty_after_fence() {
+        if self.word_after_fence() & WAITING != 0 {
             self.pass(free);
         }
     }
@@ -247,7 +261,11 @@ impl WaitQueue {
 
     /// Shows the list's state in `word`. Under the lock, after the list was changed.
     fn publish(&self, list: &List) {
-        let bits = [(list.is_gate_shut(), GATE_SHUT), (list.is_anyone_woken(), SERVED)];
+        let bits = [
+            (list.is_gate_shut(), GATE_SHUT),
+            (list.is_anyone_woken(), WOKEN),
+            (list.is_anyone_waiting(), WAITING),
+        ];
         let bits: usize = bits.iter().map(|&(is, bit)| if is { bit } else { 0 }).sum();
         // Ordering: Relaxed: who depends on the order of this store fences after it: see `publish_and_fence`.
         self.word.store(list.len() * ONE + bits, Relaxed);
@@ -270,22 +288,34 @@ impl WaitQueue {
         Locked { queue: self, core, list }
     }
 
-    /// Whether there is nobody to tell of what the caller has stored before: the notifier's half of the
-    /// handshake.
+    /// `word`, for who has to know of all that wait for what the caller has stored before: the notifier's half
+    /// of the handshake.
     #[inline]
-    pub(crate) fn is_empty_after_fence(&self) -> bool {
+    fn word_after_fence(&self) -> usize {
         // Ordering: SeqCst pairs with the fence in `publish_and_fence`: either we see the waiter, or the
         // waiter sees what our caller stored before this call when it looks for the last time.
         shim::fence(SeqCst);
-        self.word.load(Relaxed) < ONE
+        self.word.load(Relaxed)
+    }
+
+    /// The same, after a `SeqCst` read-modify-write.
+    #[inline]
+    fn word_after_rmw(&self) -> usize {
+        shim::fence_between_seqcst_accesses();
+        // Ordering: SeqCst pairs with the fence in `publish_and_fence`, as above.
+        self.word.load(SeqCst)
+    }
+
+    /// Whether there is nobody to tell of what the caller has stored before.
+    #[inline]
+    pub(crate) fn is_empty_after_fence(&self) -> bool {
+        self.word_after_fence() < ONE
     }
 
     /// The same, after a `SeqCst` read-modify-write.
     #[inline]
     pub(crate) fn is_empty_after_rmw(&self) -> bool {
-        shim::fence_between_seqcst_accesses();
-        // Ordering: SeqCst pairs with the fence in `publish_and_fence`, as above.
-        self.word.load(SeqCst) < ONE
+        self.word_after_rmw() < ONE
     }
 
     /// Tells the first waiter. False: nobody waits.
@@ -311,6 +341,30 @@ impl WaitQueue {
     /// Tells everybody, now and from now on. A primitive closes its own state first. The first message stays.
     pub(crate) fn close(&self, message: usize) {
         self.lock().close(message);
+    }
+}
+
+/// Where a newcomer gets in line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Before all others. At most one waiter of a queue may stand there.
+    Head,
+    /// Before all who came to the back, and behind all others who came to the front.
+    Front,
+    Back,
+}
+
+/// What a waiter wants: so many units, and where it gets in line for them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    pub(crate) units: usize,
+    pub(crate) place: Place,
+}
+
+impl From<usize> for Need {
+    #[inline]
+    fn from(units: usize) -> Need {
+        Need { units, place: Place::Back }
     }
 }
 
@@ -431,7 +485,7 @@ impl Waiter {
     pub(crate) fn poll_claim<R>(
         self: Pin<&mut Self>,
         queue: &WaitQueue,
-        need: usize,
+        need: impl Into<Need>,
         free: impl Fn() -> usize,
         mut take: impl FnMut() -> Option<R>,
         cx: &mut Context<'_>,
@@ -441,7 +495,7 @@ impl Waiter {
                 return Poll::Ready(Outcome::Taken(taken));
             }
         }
-        self.wait(queue, Want::Units(need, &free), &mut take, Who::Task(cx.waker()))
+        self.wait(queue, Want::Units(need.into(), &free), &mut take, Who::Task(cx.waker()))
     }
 
     /// Waits to be told something, or for `ready` to answer. `word` is what [`WaitQueue::notify_where`]
@@ -465,10 +519,24 @@ impl Waiter {
         self.wait(queue, Want::Message(word), &mut ready, Who::Task(cx.waker()))
     }
 
+    /// [`poll_told`](Self::poll_told), but `ready` is asked only while the line is locked, so that what it does
+    /// and getting in line are one step to all who lock the line.
+    ///
+    /// In the first poll it is asked before the waiter is in line, and again after that.
+    pub(crate) fn poll_joined<R>(
+        self: Pin<&mut Self>,
+        queue: &WaitQueue,
+        word: usize,
+        mut ready: impl FnMut() -> Option<R>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Outcome<R>> {
+        self.wait(queue, Want::Message(word), &mut ready, Who::Task(cx.waker()))
+    }
+
     /// [`poll_claim`](Self::poll_claim) on a thread, which parks. `None`: the deadline came first.
     pub(crate) fn claim_blocking<R>(
         queue: &WaitQueue,
-        need: usize,
+        need: impl Into<Need>,
         free: impl Fn() -> usize,
         mut take: impl FnMut() -> Option<R>,
         deadline: Option<Instant>,
@@ -478,7 +546,7 @@ impl Waiter {
                 return Some(Outcome::Taken(taken));
             }
         }
-        Waiter::block(queue, Want::Units(need, &free), &mut take, deadline)
+        Waiter::block(queue, Want::Units(need.into(), &free), &mut take, deadline)
     }
 
     /// [`poll_told`](Self::poll_told) on a thread, which parks. `None`: the deadline came first.
@@ -620,8 +688,8 @@ impl fmt::Debug for Waiter {
 /// What a waiter waits for.
 #[derive(Clone, Copy)]
 enum Want<'a> {
-    /// So many units, and how many are free.
-    Units(usize, &'a dyn Fn() -> usize),
+    /// Units, and how many are free.
+    Units(Need, &'a dyn Fn() -> usize),
     Message(usize),
 }
 
@@ -678,8 +746,8 @@ impl Visit<'_> {
             return Some(Outcome::Told(message));
         }
         match (state, want) {
-            (State::Idle, Want::Units(need, _)) => list.push_back(self.me, true, need),
-            (State::Idle, Want::Message(word)) => list.push_back(self.me, false, word),
+            (State::Idle, Want::Units(need, _)) => list.push(self.me, true, need.units, need.place),
+            (State::Idle, Want::Message(word)) => list.push(self.me, false, word, Place::Back),
             _ => self.try_later(list, state),
         }
         self.look_again(list, want, take)

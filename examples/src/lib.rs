@@ -4,9 +4,11 @@
 //! library too: the tour and the tests start them in process.
 #![forbid(unsafe_code)]
 
+pub mod bounded_buffer;
 pub mod chat;
 pub mod crawler;
 pub mod http_server;
+pub mod producer_consumer;
 pub mod stop;
 pub mod tour;
 
@@ -33,6 +35,8 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "http_server", about: http_server::ABOUT, run: http_server::run },
     Demo { name: "crawler", about: crawler::ABOUT, run: crawler::run },
     Demo { name: "chat", about: chat::ABOUT, run: chat::run },
+    Demo { name: "producer_consumer", about: producer_consumer::ABOUT, run: producer_consumer::run },
+    Demo { name: "bounded_buffer", about: bounded_buffer::ABOUT, run: bounded_buffer::run },
 ];
 
 /// Runs what a command line asks for: the tour, `list`, or the demo of that name.

@@ -1,6 +1,7 @@
 //! An async runtime: work stealing, a reactor on mio, timers, and the toolbox of asyncio.
 
 // Layer 0. The file is named as in every crate here; the module is not, because `sync` is the public one.
+mod blocks;
 #[path = "sync.rs"]
 mod shim;
 mod util;
@@ -53,19 +54,20 @@ pub use crate::front::*;
 mod front {
     pub use crate::async_fd::{AsyncFd, AsyncFdReadyGuard, AsyncFdReadyMutGuard, TryIoError};
     pub use crate::builder::{Builder, PanicPolicy, WORKERS_MAX};
+    pub use crate::context::EnterGuard;
     pub use crate::gather::{
         AllFailed, AsCompleted, FutureExt, Gather, Wait, any, as_completed, gather, gather as join_all, race,
         shield, try_gather, try_gather as try_join_all, wait,
     };
     pub use crate::local::spawn_local;
-    pub use crate::runtime::{EnterGuard, Handle, Runtime};
+    pub use crate::runtime::{Handle, Runtime};
     pub use crate::scheduler::metrics::Metrics;
     pub use crate::scheduler::shared::SlowPoll;
     pub use crate::scheduler::shutdown::{Abandoned, ShutdownReport};
     pub use crate::spawn::{TaskInfo, TaskState, YieldNow, block_on, run, spawn, spawn_blocking, yield_now};
     pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
     pub use crate::time::wait_for;
-    pub use filch_channels::probe::Wait as WaitKind;
+    pub use filch_channels::probe::{Holder, Wait as WaitKind, holder_of};
     pub use filch_channels::{channel, sync};
     pub use filch_macros::{main, test};
 

@@ -80,6 +80,22 @@ fn what_ends_by_itself_meanwhile_is_finished() {
 }
 
 #[test]
+fn from_inside_it_waits_for_the_others_only() {
+    watched(|| {
+        for in_root in [true, false] {
+            let runtime = workers(2);
+            let handle = runtime.handle().clone();
+            (0..10).for_each(|_| drop(runtime.spawn(pending::<()>())));
+            let ends = async move { runtime.shutdown(Duration::MAX) };
+            let report =
+                if in_root { handle.block_on(ends) } else { handle.spawn(ends).join_blocking().unwrap() };
+            // The caller itself is what is left.
+            assert_eq!((report.finished, report.cancelled, report.abandoned.len()), (0, 10, 1), "{report}");
+        }
+    });
+}
+
+#[test]
 fn what_is_stuck_at_the_deadline_is_abandoned_by_name_and_line() {
     watched(|| {
         let runtime = workers(2);

@@ -6,6 +6,7 @@
 mod chat;
 mod crawl;
 mod http;
+mod queues;
 mod tasks;
 mod wire;
 
@@ -44,8 +45,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let began = Instant::now();
     println!("A tour of filch, on {} workers.", args.workers);
     let (mut shown, mut failed) = (0, 0);
-    let parts: [(&str, Show); 4] = [
+    let parts: [(&str, Show); 5] = [
         ("Tasks", |part| Box::pin(tasks::show(part))),
+        ("Queues", |part| Box::pin(queues::show(part))),
         ("A web server", |part| Box::pin(http::show(part))),
         ("A crawler", |part| Box::pin(crawl::show(part))),
         ("A chat", |part| Box::pin(chat::show(part))),

@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::io;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -18,8 +18,9 @@ use filch_channels::probe;
 
 use super::error::JoinError;
 use super::raw::{Done, Header, Ran, Runnable, Schedule, Table, TaskPtr};
-use super::state::{Complete, StartPoll, State};
+use super::state::{Completed, State};
 use super::{Birth, waker};
+use crate::blocks;
 use crate::shim::UnsafeCell;
 use crate::util::wake::{drop_payload, guarded};
 
@@ -55,14 +56,14 @@ pub(super) fn allocate<F: Future + 'static, S: Schedule + 'static>(
     state: State,
 ) -> TaskPtr {
     // Written field by field: a large future is not built on the stack first.
-    let mut cell = Box::<Cell<F, S>>::new_uninit();
-    let place: *mut Cell<F, S> = MaybeUninit::as_mut_ptr(&mut cell);
-    // SAFETY: the box is ours, and all three fields are written before it counts as a `Cell`.
+    let cell = blocks::take::<Cell<F, S>>();
+    let place = cell.as_ptr();
+    // SAFETY: the block is ours, and all three fields are written before it counts as a `Cell`.
     unsafe {
         (&raw mut (*place).header).write(Header::new(birth, state, Typed::<F, S>::TABLE));
         (&raw mut (*place).scheduler).write(scheduler);
         (&raw mut (*place).stage).write(UnsafeCell::new(Stage { future: ManuallyDrop::new(future) }));
-        TaskPtr::from_raw(Box::into_raw(cell.assume_init()).cast())
+        TaskPtr::from_raw(place.cast())
     }
 }
 
@@ -91,8 +92,12 @@ impl<F: Future + 'static, S: Schedule + 'static> Typed<F, S> {
         },
         // SAFETY: the table fits; the rest is the caller's word.
         call_back: |task| unsafe { Self::of(task).call_back() },
-        // SAFETY: `allocate` made the block by a `Box` of this type; the union drops nothing by itself.
-        free: |task| drop(unsafe { Box::from_raw(task.cast::<Cell<F, S>>().as_ptr()) }),
+        // SAFETY: `allocate` took the block for this type, and filled it; the union drops nothing by itself.
+        free: |task| unsafe {
+            let cell = task.cast::<Cell<F, S>>();
+            cell.drop_in_place();
+            blocks::give(cell);
+        },
     };
 
     /// # Safety
@@ -133,10 +138,10 @@ type Polled<F, S> = Result<(Ended<F, S>, Result<<F as Future>::Output, Payload>)
 impl<F: Future + 'static, S: Schedule + 'static> Running<F, S> {
     fn run(self) -> Ran {
         let task = self.1.task();
-        let seen = match task.state.start_poll() {
-            StartPoll::Poll { seen } => seen,
-            StartPoll::Cancel { .. } => return Ran::Done(self.cancel(None)),
-        };
+        let (seen, cancelled) = task.state.start_poll();
+        if cancelled {
+            return Ran::Done(self.cancel(None));
+        }
         match in_poll(task, |cx| self.poll(cx)) {
             Err(runnable) => runnable.end_pending(seen).map_or(Ran::Idle, Ran::Again),
             Ok((ended, result)) => {
@@ -156,8 +161,7 @@ impl<F: Future + 'static, S: Schedule + 'static> Running<F, S> {
         ended.complete(Err(error), false)
     }
 
-    /// Polls the future, and drops it unless it is pending. A panic of the poll counts more than one of the
-    /// drop, and either more than the output.
+    /// Polls the future, and drops it unless it is pending.
     #[inline]
     fn poll(self, cx: &mut Context<'_>) -> Polled<F, S> {
         let polled = catch_unwind(AssertUnwindSafe(|| {
@@ -173,17 +177,7 @@ impl<F: Future + 'static, S: Schedule + 'static> Running<F, S> {
             Err(payload) => Err(payload),
         };
         let (ended, dropped) = self.drop_future();
-        let result = match (result, dropped) {
-            (Ok(output), Some(payload)) => {
-                guarded("dropping the output of a task whose drop panicked", || drop(output));
-                Err(payload)
-            }
-            (result, second) => {
-                second.into_iter().for_each(drop_payload);
-                result
-            }
-        };
-        Ok((ended, result))
+        Ok((ended, outcome(result, dropped)))
     }
 
     /// Drops the future, and returns what its panic carried, if it did.
@@ -208,13 +202,9 @@ impl<F: Future + 'static, S: Schedule + 'static> Ended<F, S> {
         let Ended(cell, runnable) = self;
         // SAFETY: the stage is ours, and empty.
         cell.stage.with_mut(|stage| unsafe { stage.write(Stage { output: ManuallyDrop::new(output) }) });
-        let (drop_output, wake_join) = loop {
-            match cell.header.state.complete() {
-                // SAFETY: not done, so nobody takes the output.
-                Complete::CallBack => unsafe { cell.call_back() },
-                Complete::Done { drop_output, wake_join } => break (drop_output, wake_join),
-            }
-        };
+        // SAFETY: not done, so nobody takes the output.
+        let Completed { drop_output, wake_join } =
+            cell.header.state.complete(finished, || unsafe { cell.call_back() });
         if drop_output {
             // SAFETY: no handle, so the output is ours to take.
             discard(unsafe { cell.take_output() });
@@ -226,7 +216,7 @@ impl<F: Future + 'static, S: Schedule + 'static> Ended<F, S> {
                 guarded("the waker of a join handle", || waker.wake());
             }
         }
-        runnable.done(finished)
+        runnable.done()
     }
 }
 
@@ -245,6 +235,21 @@ pub(super) fn in_poll<R>(task: TaskPtr, f: impl FnOnce(&mut Context<'_>) -> R) -
         probe::settle_grants(&task.probe);
     }
     result
+}
+
+/// What a future came to whose poll gave `result`, and its drop a panic or none. A panic of the poll counts more
+/// than one of the drop, and either more than the output.
+pub(crate) fn outcome<T>(result: std::thread::Result<T>, dropped: Option<Payload>) -> std::thread::Result<T> {
+    match (result, dropped) {
+        (Ok(output), Some(payload)) => {
+            guarded("dropping the output of a task whose drop panicked", || drop(output));
+            Err(payload)
+        }
+        (result, second) => {
+            second.into_iter().for_each(drop_payload);
+            result
+        }
+    }
 }
 
 /// Drops an output that nobody will see. A panic in it goes to the policy, and one in its drop is only said.
