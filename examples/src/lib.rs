@@ -4,12 +4,14 @@
 //! library too: the tour and the tests start them in process.
 #![forbid(unsafe_code)]
 
+pub mod bank_account;
 pub mod bounded_buffer;
 pub mod chat;
 pub mod crawler;
 pub mod http_server;
 pub mod producer_consumer;
 pub mod stop;
+pub mod story;
 pub mod tour;
 
 use std::ffi::OsString;
@@ -37,6 +39,7 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "chat", about: chat::ABOUT, run: chat::run },
     Demo { name: "producer_consumer", about: producer_consumer::ABOUT, run: producer_consumer::run },
     Demo { name: "bounded_buffer", about: bounded_buffer::ABOUT, run: bounded_buffer::run },
+    Demo { name: "bank_account", about: bank_account::ABOUT, run: bank_account::run },
 ];
 
 /// Runs what a command line asks for: the tour, `list`, or the demo of that name.
