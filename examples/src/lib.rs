@@ -7,7 +7,9 @@
 pub mod bank_account;
 pub mod bounded_buffer;
 pub mod chat;
+pub mod connection_pool;
 pub mod crawler;
+pub mod fair_lock;
 pub mod http_server;
 pub mod producer_consumer;
 pub mod stop;
@@ -40,6 +42,8 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "producer_consumer", about: producer_consumer::ABOUT, run: producer_consumer::run },
     Demo { name: "bounded_buffer", about: bounded_buffer::ABOUT, run: bounded_buffer::run },
     Demo { name: "bank_account", about: bank_account::ABOUT, run: bank_account::run },
+    Demo { name: "connection_pool", about: connection_pool::ABOUT, run: connection_pool::run },
+    Demo { name: "fair_lock", about: fair_lock::ABOUT, run: fair_lock::run },
 ];
 
 /// Runs what a command line asks for: the tour, `list`, or the demo of that name.

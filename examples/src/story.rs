@@ -31,6 +31,7 @@ pub struct Story {
 enum Line {
     Part(String),
     Note(String),
+    /// `found` may be empty, when there is no more to say.
     Claim { holds: bool, what: String, found: String },
 }
 
@@ -57,6 +58,11 @@ impl Story {
         self.lines.push(Line::Claim { holds, what: what.into(), found: found.to_string() });
     }
 
+    /// Claims that `what` is so.
+    pub fn is(&mut self, what: &str, holds: bool) {
+        self.holds(what, holds, if holds { "" } else { "that is not so" });
+    }
+
     /// What was claimed, in order.
     pub fn claims(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().filter_map(|line| match line {
@@ -81,7 +87,8 @@ impl Display for Story {
                 Line::Part(title) => writeln!(f, "  {title}")?,
                 Line::Note(text) => writeln!(f, "          {text}")?,
                 Line::Claim { holds, what, found } => {
-                    writeln!(f, "    {}  {what}: {found}", if *holds { "ok  " } else { "FAIL" })?;
+                    let colon = if found.is_empty() { "" } else { ": " };
+                    writeln!(f, "    {}  {what}{colon}{found}", if *holds { "ok  " } else { "FAIL" })?;
                 }
             }
         }
@@ -239,6 +246,10 @@ mod tests {
         Two(Some(2)).threads(&mut story);
         assert_eq!(story.to_string(), "  part\n    ok    two: 2\n");
         assert_eq!(story.failures().count(), 0);
+        let mut story = Story::default();
+        story.is("so", true);
+        story.is("so", false);
+        assert_eq!(story.to_string(), "    ok    so\n    FAIL  so: that is not so\n");
     }
 
     #[test]
