@@ -12,6 +12,7 @@ pub mod crawler;
 pub mod fair_lock;
 pub mod http_server;
 pub mod producer_consumer;
+pub mod readers_writers;
 pub mod stop;
 pub mod story;
 pub mod tour;
@@ -44,6 +45,7 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "bank_account", about: bank_account::ABOUT, run: bank_account::run },
     Demo { name: "connection_pool", about: connection_pool::ABOUT, run: connection_pool::run },
     Demo { name: "fair_lock", about: fair_lock::ABOUT, run: fair_lock::run },
+    Demo { name: "readers_writers", about: readers_writers::ABOUT, run: readers_writers::run },
 ];
 
 /// Runs what a command line asks for: the tour, `list`, or the demo of that name.

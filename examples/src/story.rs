@@ -32,7 +32,11 @@ enum Line {
     Part(String),
     Note(String),
     /// `found` may be empty, when there is no more to say.
-    Claim { holds: bool, what: String, found: String },
+    Claim {
+        holds: bool,
+        what: String,
+        found: String,
+    },
 }
 
 impl Story {
@@ -201,7 +205,7 @@ pub(crate) fn assert_holds(demo: impl Halves) {
     for story in [&threads, &tasks] {
         assert_eq!(story.failures().count(), 0, "{}\n{story}", demo.about());
     }
-    assert!(threads.claims().count() > 2);
+    assert!(threads.claims().count() > 1);
     assert!(threads.claims().eq(tasks.claims()), "the halves show the same\n{threads}\n{tasks}");
 }
 
