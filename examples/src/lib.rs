@@ -8,9 +8,12 @@ pub mod bank_account;
 pub mod bounded_buffer;
 pub mod chat;
 pub mod connection_pool;
+pub mod counters;
 pub mod crawler;
+pub mod dining_philosophers;
 pub mod fair_lock;
 pub mod http_server;
+pub mod prime_sieve;
 pub mod producer_consumer;
 pub mod readers_writers;
 pub mod stop;
@@ -46,6 +49,9 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "connection_pool", about: connection_pool::ABOUT, run: connection_pool::run },
     Demo { name: "fair_lock", about: fair_lock::ABOUT, run: fair_lock::run },
     Demo { name: "readers_writers", about: readers_writers::ABOUT, run: readers_writers::run },
+    Demo { name: "counters", about: counters::ABOUT, run: counters::run },
+    Demo { name: "dining_philosophers", about: dining_philosophers::ABOUT, run: dining_philosophers::run },
+    Demo { name: "prime_sieve", about: prime_sieve::ABOUT, run: prime_sieve::run },
 ];
 
 /// Runs what a command line asks for: the tour, `list`, or the demo of that name.
