@@ -88,7 +88,7 @@ async fn source(to: Sender<u32>) -> u64 {
 
 fn stage_blocking(prime: u32, from: &Receiver<u32>, to: &Sender<u32>) -> u64 {
     let mut passed = 0;
-    for number in from.iter().filter(|number| number % prime != 0) {
+    for number in from.iter().filter(|number| !number.is_multiple_of(prime)) {
         if to.send_blocking(number).is_err() {
             break;
         }
@@ -100,7 +100,7 @@ fn stage_blocking(prime: u32, from: &Receiver<u32>, to: &Sender<u32>) -> u64 {
 async fn stage(prime: u32, from: Receiver<u32>, to: Sender<u32>) -> u64 {
     let mut passed = 0;
     while let Ok(number) = from.recv().await {
-        if number % prime == 0 {
+        if number.is_multiple_of(prime) {
             continue;
         }
         if to.send(number).await.is_err() {
@@ -160,7 +160,7 @@ impl Halves for Plan {
 
 fn tell(story: &mut Story, plan: &Plan, sieved: &Sieved) {
     story.part("Each stage keeps a prime and passes on what it does not divide");
-    let is_prime = |n: &u32| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u32| (2..*n).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     let right = (2..).filter(is_prime).take(plan.primes as usize);
     story.is("they are the first primes, in order", sieved.primes.iter().copied().eq(right));
     story.equal(

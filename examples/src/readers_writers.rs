@@ -129,7 +129,9 @@ impl Halves for Plan {
         let together = Barrier::new(self.readers as usize);
         // Without a writer: one in line would keep out those who have not come yet, and all would wait for ever.
         each_thread(self.readers, |_| {
-            shared.read_blocking(|| drop(together.wait_blocking()));
+            shared.read_blocking(|| {
+                together.wait_blocking();
+            });
         });
         each_thread(self.readers + self.writers, |who| {
             for _ in 0..self.times {
@@ -168,7 +170,10 @@ impl Halves for Plan {
         let together = Arc::new(Barrier::new(self.readers as usize));
         let meeting = each_task(self.readers, |_| {
             let (shared, together) = (shared.clone(), together.clone());
-            async move { shared.read(async || drop(together.wait().await)).await }
+            async move {
+                let meets = async || _ = together.wait().await;
+                shared.read(meets).await
+            }
         });
         meeting.await;
         let all = each_task(self.readers + self.writers, |who| {

@@ -186,10 +186,8 @@ pub(crate) async fn once_in_line<F: Future>(future: F, waits: impl FnOnce()) -> 
     let (mut future, mut waits) = (pin!(future), Some(waits));
     poll_fn(|cx| {
         let polled = future.as_mut().poll(cx);
-        if polled.is_pending() {
-            if let Some(waits) = waits.take() {
-                waits();
-            }
+        if let (true, Some(waits)) = (polled.is_pending(), waits.take()) {
+            waits();
         }
         polled
     })
