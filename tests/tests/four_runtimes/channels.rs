@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use filch::channel::{Receiver, bounded, broadcast, oneshot, watch};
+use filch::channel::{Receiver, Select, bounded, broadcast, oneshot, rendezvous, unbounded, watch};
 
 use crate::worlds::{Crew, at_most, everywhere};
 
@@ -12,8 +12,7 @@ const EACH: usize = 400;
 #[test]
 fn messages_arrive_once_and_in_order() {
     everywhere(|crew| {
-        for capacity in [1, 16] {
-            let (tx, rx) = bounded(capacity);
+        for (tx, rx) in [bounded(1), bounded(16), unbounded(), rendezvous()] {
             for sender in 0..3 {
                 let tx = tx.clone();
                 crew.task(async move {
@@ -73,6 +72,68 @@ fn receive(crew: &Crew<'_>, rx: Receiver<(usize, usize)>, senders: usize) {
     crew.join();
     assert_eq!(count.load(SeqCst), senders * EACH);
     assert_eq!(sum.load(SeqCst), senders * (EACH * (EACH - 1) / 2));
+}
+
+#[test]
+fn one_of_two_channels_is_selected() {
+    everywhere(|crew| {
+        let ((tx, one), (to, two)) = (bounded(2), rendezvous());
+        let (blocks, other) = (tx.clone(), to.clone());
+        crew.task(async move {
+            for number in 0..EACH {
+                tx.send(number).await.unwrap()
+            }
+        });
+        crew.task(async move {
+            for number in 0..EACH {
+                to.send(number).await.unwrap()
+            }
+        });
+        // One who offers to both.
+        crew.task(async move {
+            for number in 0..EACH {
+                let (mut first, mut second) = (Some(number), Some(number));
+                Select::new()
+                    .send(&blocks, &mut first, |sent| sent.unwrap())
+                    .send(&other, &mut second, |sent| sent.unwrap())
+                    .await;
+                assert!(first.is_none() != second.is_none(), "one was sent");
+            }
+        });
+        let sum = Arc::new(AtomicUsize::new(0));
+        for receiver in 0..2 {
+            let (one, two, sum) = (one.clone(), two.clone(), sum.clone());
+            crew.task(async move {
+                let mut round = receiver;
+                loop {
+                    round += 1;
+                    let select = Select::new().recv(&one, Result::ok).recv(&two, Result::ok);
+                    match at_most(round % 3, select).await {
+                        Some(Some(number)) => drop(sum.fetch_add(number, SeqCst)),
+                        Some(None) => break,
+                        None => {}
+                    }
+                }
+                // One of them has ended.
+                while let Ok(number) = one.recv().await {
+                    sum.fetch_add(number, SeqCst);
+                }
+                while let Ok(number) = two.recv().await {
+                    sum.fetch_add(number, SeqCst);
+                }
+            });
+        }
+        let counts = sum.clone();
+        crew.thread(move || {
+            while let Some(number) =
+                Select::new().recv(&one, Result::ok).recv(&two, Result::ok).select_blocking()
+            {
+                counts.fetch_add(number, SeqCst);
+            }
+        });
+        crew.join();
+        assert_eq!(sum.load(SeqCst), 3 * (EACH * (EACH - 1) / 2));
+    });
 }
 
 #[test]
