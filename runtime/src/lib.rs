@@ -17,6 +17,8 @@ mod scheduler;
 // Layer 3
 #[cfg(not(filch_loom))]
 mod async_fd;
+#[cfg(not(filch_loom))]
+pub mod generator;
 #[cfg(all(feature = "hyper", not(filch_loom)))]
 pub mod hyper;
 #[cfg(not(filch_loom))]
@@ -52,6 +54,7 @@ pub use crate::front::*;
 mod front {
     pub use crate::async_fd::{AsyncFd, AsyncFdReadyGuard, AsyncFdReadyMutGuard, TryIoError};
     pub use crate::builder::{Builder, PanicPolicy, WORKERS_MAX};
+    pub use crate::generator::{Generator, TryGenerator, Yielder, generator, generator_with, try_generator};
     pub use crate::local::spawn_local;
     pub use crate::runtime::{EnterGuard, Handle, Runtime};
     pub use crate::scheduler::metrics::Metrics;
@@ -63,6 +66,7 @@ mod front {
     pub use filch_channels::probe::Wait;
     pub use filch_channels::{channel, sync};
     pub use filch_macros::{main, test};
+    pub use futures_lite::stream;
 
     #[doc(hidden)]
     pub use crate::macros::support as __private;
