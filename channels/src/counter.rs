@@ -86,7 +86,7 @@ impl Counter {
     pub fn add(&self, n: i64) {
         let shards = self.shards();
         // Ordering: Release pairs with the loads in `get` and the swap in `take`: see the type.
-        shards[thread_number() & (shards.len() - 1)].0.fetch_add(n as u64, Release);
+        shards[thread_number() as usize & (shards.len() - 1)].0.fetch_add(n as u64, Release);
     }
 
     /// Subtracts `n`. The sum wraps at the ends of `i64`.

@@ -6,6 +6,10 @@
 //!
 //! | in [`sync`]                       | what it is                                                                |
 //! |-----------------------------------|---------------------------------------------------------------------------|
+//! | [`Lock`](sync::Lock)              | a value that one has to itself at a time; [`lock_all`](sync::lock_all)    |
+//! | [`RLock`](sync::RLock)            | the same, which its owner can take again                                  |
+//! | [`RwLock`](sync::RwLock)          | a value that many read at a time, or one writes                           |
+//! | [`Condition`](sync::Condition)    | waits, without a lock, until what it guards has changed                   |
 //! | [`Semaphore`](sync::Semaphore)    | a number of permits, taken one or many at a time, given back when dropped |
 //! | [`Notify`](sync::Notify)          | wakes one waiter or all; stores one notification                          |
 //! | [`Event`](sync::Event)            | a flag that one sets and all wait for                                     |
@@ -17,6 +21,9 @@
 //! | [`Queue`](sync::Queue)            | items to be worked on, first in, first out; knows when all of it is done  |
 //! | [`LifoQueue`](sync::LifoQueue)    | the same, last in, first out                                              |
 //! | [`PriorityQueue`](sync::PriorityQueue) | the same, lowest first; can mind the age of items                    |
+//!
+//! Channels are in [`channel`]. What tests of all this need, and of what you build on it, is in [`testing`]: a
+//! harness that drops a future at every await, and wakers and values that panic.
 //!
 //! Each waiting operation comes in up to four forms: `acquire().await`, `try_acquire()` which never waits,
 //! `acquire_blocking()` for threads, and `acquire_timeout(d)`, which blocks a thread for so long at most. A
@@ -75,12 +82,18 @@
 pub mod __shim;
 mod atomic_wait;
 mod barrier;
+mod condition;
 mod counter;
 mod event;
+mod guarded;
+mod holder;
+mod lock;
 mod notify;
 mod once_cell;
 mod pool;
 pub mod probe;
+mod rlock;
+mod rwlock;
 mod semaphore;
 #[cfg(test)]
 mod test_util;
@@ -91,14 +104,13 @@ mod block;
 #[allow(dead_code, reason = "what an unbounded channel stands on")]
 mod chain;
 mod queue;
+#[allow(dead_code, reason = "what the typed channels stand on")]
 mod ring;
-mod spin;
 mod waker_slot;
 
 pub mod channel;
 
-#[cfg(test)]
-mod testing;
+pub mod testing;
 
 pub(crate) use __shim as shim;
 
@@ -108,8 +120,14 @@ pub mod sync {
     pub use crate::barrier::{
         Barrier, BarrierError, BarrierWait, BarrierWaitResult, BarrierWaitUnlessBroken, BrokenBarrierError,
     };
+    pub use crate::condition::{Condition, ConditionWait, WaitTimeoutResult};
     pub use crate::counter::Counter;
     pub use crate::event::{Event, EventWait};
+    pub use crate::lock::{
+        Lock, LockGuard, LockStats, LockTimeoutError, Locking, LockingOwned, MappedLockGuard,
+        MappedMutexGuard, Mutex, MutexGuard, OwnedLockGuard, OwnedMappedLockGuard, OwnedMappedMutexGuard,
+        OwnedMutexGuard, TryLockError, WholeGuard, lock_all, lock_all_blocking,
+    };
     pub use crate::notify::{Notified, Notify};
     pub use crate::once_cell::{OnceCell, SetError};
     pub use crate::pool::{Pool, PoolBuilder, PoolError, PoolStats, Pooled};
@@ -117,6 +135,13 @@ pub mod sync {
         Get, GetError, GetItem, GetTimeoutError, Item, Join, LifoQueue, PriorityQueue, Put, PutError,
         PutTimeoutError, Queue, QueueState, QueueStats, TaskDoneError, TryGetError, TryPutError,
         UnfinishedError,
+    };
+    pub use crate::rlock::{OwnedRLockGuard, RLock, RLockGuard, RLocking, RLockingOwned, ReentryError};
+    pub use crate::rwlock::{
+        OwnedRwLockMappedWriteGuard, OwnedRwLockReadGuard, OwnedRwLockUpgradableReadGuard,
+        OwnedRwLockWriteGuard, Reading, ReadingOwned, ReadingUpgradable, ReadingUpgradableOwned, RwLock,
+        RwLockMappedWriteGuard, RwLockPolicy, RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard,
+        Upgrading, UpgradingOwned, Writing, WritingOwned,
     };
     pub use crate::semaphore::{
         Acquire, AcquireError, AcquireOwned, AcquireTimeoutError, OwnedSemaphorePermit, Semaphore,

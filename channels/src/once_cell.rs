@@ -72,7 +72,7 @@ pub struct OnceCell<T> {
 struct Running {
     /// 0 when not known.
     task: u64,
-    thread: usize,
+    thread: u64,
 }
 
 /// Marks the time in which a caller's code runs.

@@ -17,7 +17,10 @@ use std::ptr;
 use std::task::{Context, Poll};
 
 use crate::shim::Ordering::Relaxed;
+use crate::shim::report;
 use crate::shim::task::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicUsize};
+
+pub use crate::holder::{Holder, holder_of};
 
 /// How many operations that were ready at once a task may do in one poll before a leaf makes it yield.
 pub const BUDGET: u8 = 128;
@@ -51,11 +54,13 @@ pub enum Wait {
     Blocking = 10,
     /// The task yielded by itself, or its budget was spent.
     Yield = 11,
+    /// One of several operations on channels.
+    Select = 12,
 }
 
 impl Wait {
     fn from_u8(kind: u8) -> Wait {
-        const ALL: [Wait; 12] = [
+        const ALL: [Wait; 13] = [
             Wait::Unknown,
             Wait::Lock,
             Wait::Semaphore,
@@ -68,8 +73,30 @@ impl Wait {
             Wait::Join,
             Wait::Blocking,
             Wait::Yield,
+            Wait::Select,
         ];
         ALL.get(usize::from(kind)).copied().unwrap_or(Wait::Unknown)
+    }
+}
+
+/// A line of somebody's code, or none, for reports: two threads may write and read it at once.
+pub(crate) struct Place(report::AtomicPtr<Location<'static>>);
+
+impl Place {
+    pub(crate) const fn new() -> Place {
+        Place(report::AtomicPtr::new(ptr::null_mut()))
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, location: Option<&'static Location<'static>>) {
+        // Ordering: Relaxed, here and below: what is pointed to was there before the program began.
+        self.0.store(location.map_or(ptr::null(), ptr::from_ref).cast_mut(), Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&'static Location<'static>> {
+        // SAFETY: only `set` stores here, and always null or the address of a `&'static Location`.
+        unsafe { self.0.load(Relaxed).as_ref() }
     }
 }
 
@@ -90,7 +117,7 @@ pub struct Header {
     /// Free for the runtime (filch keeps the index of the list here that the task is in).
     tag: AtomicU16,
     wait_resource: AtomicUsize,
-    wait_location: AtomicPtr<Location<'static>>,
+    wait_location: Place,
     /// Not null: a wait queue invited this task to take something and may have to pass that on. A counted pointer
     /// that `wait_queue` owns, and argues.
     pub(crate) grant: AtomicPtr<()>,
@@ -106,7 +133,7 @@ impl Header {
             wait_kind: AtomicU8::new(Wait::Unknown as u8),
             tag: AtomicU16::new(tag),
             wait_resource: AtomicUsize::new(0),
-            wait_location: AtomicPtr::new(ptr::null_mut()),
+            wait_location: Place::new(),
             grant: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -143,10 +170,8 @@ impl Header {
     ///
     /// The three are read one by one while the task may be running: a report, not a promise.
     pub fn wait(&self) -> (Wait, usize, Option<&'static Location<'static>>) {
-        let location = self.wait_location.load(Relaxed);
-        // SAFETY: only `waiting` stores here, and always the address of a `&'static Location`.
-        let location = unsafe { location.as_ref() };
-        (Wait::from_u8(self.wait_kind.load(Relaxed) & !SELF_WAKE), self.wait_resource.load(Relaxed), location)
+        let kind = Wait::from_u8(self.wait_kind.load(Relaxed) & !SELF_WAKE);
+        (kind, self.wait_resource.load(Relaxed), self.wait_location.get())
     }
 
     fn set_wait_kind(&self, kind: Wait) {
@@ -332,6 +357,44 @@ pub fn spend() {
     });
 }
 
+crate::shim::const_thread_local! {
+    static TURN: std::cell::Cell<u64> = std::cell::Cell::new(0);
+}
+
+/// A number for choices that are to be fair: it looks like a random one. In a task that is known, it is the
+/// same whenever the same polls come in the same order.
+pub(crate) fn chance() -> u64 {
+    let seed = with_current(|header| match header {
+        Some(header) => {
+            let (phase, budget) = (u64::from(header.phase()), u64::from(header.budget.load(Relaxed)));
+            header.id << 40 ^ phase << 8 ^ budget
+        }
+        None => TURN.with(|turn| turn.replace(turn.get().wrapping_add(1))),
+    });
+    // The finisher of splitmix64.
+    let mixed = (seed ^ seed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
+}
+
+/// [`poll_budget`], an attempt and [`spend`] in one look at the current task, whose id it gives to `take`.
+///
+/// False: there was no budget, and `take` was not asked; or it was, and said no.
+#[inline]
+pub(crate) fn take_within_budget(take: impl FnOnce(u64) -> bool) -> bool {
+    with_current(|header| match header {
+        Some(header) => {
+            let budget = header.budget.load(Relaxed);
+            let taken = budget != 0 && take(header.id);
+            if taken {
+                header.budget.store(budget - 1, Relaxed);
+            }
+            taken
+        }
+        None => take(0),
+    })
+}
+
 /// Sets what is left of the current task's budget and returns what was left before (`0` outside of tasks).
 ///
 /// For wrappers that lift the budget ("unconstrained"), or that must poll one more future when it is spent.
@@ -353,7 +416,7 @@ pub fn waiting(kind: Wait, resource: *const (), location: Option<&'static Locati
     with_current(|header| {
         if let Some(header) = header {
             header.wait_resource.store(resource as usize, Relaxed);
-            header.wait_location.store(location.map_or(ptr::null(), ptr::from_ref).cast_mut(), Relaxed);
+            header.wait_location.set(location);
             header.set_wait_kind(kind);
         }
     });

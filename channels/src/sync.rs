@@ -246,6 +246,13 @@ pub mod shared {
     atomics!();
 }
 
+/// What only reports read, and nobody waits for: std's own in a model too, which need not try every order of
+/// it.
+pub mod report {
+    pub use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+    pub use std::sync::{Arc, Mutex};
+}
+
 /// A mutex that a panic does not poison: every critical section here keeps its invariants by itself.
 #[derive(Debug)]
 pub struct Mutex<T>(#[cfg(filch_loom)] loom::sync::Mutex<T>, #[cfg(not(filch_loom))] std::sync::Mutex<T>);
@@ -325,7 +332,7 @@ impl<T: Default> Default for Mutex<T> {
 
 /// An `UnsafeCell` whose accesses loom checks.
 #[derive(Debug, Default)]
-pub struct UnsafeCell<T>(
+pub struct UnsafeCell<T: ?Sized>(
     #[cfg(filch_loom)] loom::cell::UnsafeCell<T>,
     #[cfg(not(filch_loom))] std::cell::UnsafeCell<T>,
 );
@@ -341,6 +348,12 @@ impl<T> UnsafeCell<T> {
         Self(loom::cell::UnsafeCell::new(value))
     }
 
+    pub fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+}
+
+impl<T: ?Sized> UnsafeCell<T> {
     /// Calls `f` with a pointer for reading; loom reports a concurrent write.
     #[inline(always)]
     #[cfg_attr(filch_loom, track_caller)]
@@ -360,9 +373,100 @@ impl<T> UnsafeCell<T> {
         #[cfg(not(filch_loom))]
         f(self.0.get())
     }
+}
 
-    pub fn into_inner(self) -> T {
-        self.0.into_inner()
+/// A short wait for another thread that is between two steps of its own.
+///
+/// First a few pauses of the processor, as the other one has a handful of instructions to go; then the rest of
+/// the time slice, over and over, as it has lost its processor. Nothing of the user's may run between those
+/// two steps, and no lock be taken, so that the wait ends as soon as the system lets the other thread run.
+#[derive(Debug)]
+pub struct Spin(u32);
+
+impl Spin {
+    #[allow(clippy::new_without_default)]
+    #[inline]
+    pub fn new() -> Spin {
+        Spin(0)
+    }
+
+    /// Waits a little; longer when it is called again.
+    #[cold]
+    pub fn turn(&mut self) {
+        if !cfg!(filch_loom) && self.0 < 100 {
+            self.0 += 1;
+            std::hint::spin_loop();
+        } else {
+            thread::yield_now();
+        }
+    }
+}
+
+/// A word that says whose turn it is, where a turn takes a few instructions: see [`Spin`].
+///
+/// A model parks those who wait, as it would be outgrown by turns of waiting. By `model` it knows what is in
+/// the word and who has parked: between two operations on loom's types nobody else runs.
+#[derive(Debug)]
+pub struct Stamp {
+    word: task::AtomicU64,
+    #[cfg(filch_loom)]
+    model: std::sync::Mutex<(u64, Vec<thread::Thread>)>,
+}
+
+impl Stamp {
+    pub fn new(value: u64) -> Stamp {
+        Stamp {
+            word: task::AtomicU64::new(value),
+            #[cfg(filch_loom)]
+            model: std::sync::Mutex::new((value, Vec::new())),
+        }
+    }
+
+    /// Ends the turn of this thread: who sees `value` sees all that this thread did before.
+    #[inline(always)]
+    #[cfg_attr(filch_loom, track_caller)]
+    pub fn set(&self, value: u64) {
+        self.word.store(value, Ordering::Release);
+        #[cfg(filch_loom)]
+        {
+            let mut model = self.model.lock().unwrap();
+            model.0 = value;
+            model.1.drain(..).for_each(|waiting| waiting.unpark());
+        }
+    }
+
+    #[inline(always)]
+    #[cfg_attr(filch_loom, track_caller)]
+    pub fn is(&self, value: u64) -> bool {
+        self.word.load(Ordering::Acquire) == value
+    }
+
+    /// Waits until it is `value`.
+    #[inline(always)]
+    #[cfg_attr(filch_loom, track_caller)]
+    pub fn wait_for(&self, value: u64) {
+        if !self.is(value) {
+            self.wait_longer(value);
+        }
+    }
+
+    #[cold]
+    #[cfg_attr(filch_loom, track_caller)]
+    fn wait_longer(&self, value: u64) {
+        let mut spin = Spin::new();
+        while !self.is(value) {
+            #[cfg(filch_loom)]
+            {
+                let mut model = self.model.lock().unwrap();
+                if model.0 != value {
+                    model.1.push(thread::current());
+                    drop(model);
+                    thread::park();
+                    continue;
+                }
+            }
+            spin.turn();
+        }
     }
 }
 
@@ -406,20 +510,20 @@ pub(crate) use const_thread_local;
 
 /// How many threads have been given a number.
 #[cfg(not(filch_loom))]
-static NUMBERED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+static NUMBERED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 #[cfg(filch_loom)]
 loom::lazy_static! {
     // Loom makes it anew for each run of a model. No model looks at it, so it is not one of loom's own.
-    static ref NUMBERED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    static ref NUMBERED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 }
 
 const_thread_local! {
-    static NUMBER: std::cell::Cell<usize> = std::cell::Cell::new(0);
+    static NUMBER: std::cell::Cell<u64> = std::cell::Cell::new(0);
 }
 
 /// The number of this thread: 1, 2, 3 and so on, in the order in which threads first ask. No two have the same.
 #[inline]
-pub fn thread_number() -> usize {
+pub fn thread_number() -> u64 {
     NUMBER.with(|number| {
         if number.get() == 0 {
             // Ordering: Relaxed: the number guards nothing; a read-modify-write hands out each one once.

@@ -17,6 +17,9 @@
 //! release   <put units back, by a SeqCst RMW>;  queue.release(|| <units free>)   or release_after_store(..)
 //!           queue.release_one(..) where there is never more than one unit
 //! ```
+//! `n` is a number of units, or a [`Need`], which also says where to get in line: an `RwLock` with a
+//! preference puts those whom it prefers to the front.
+//!
 //! `take` says `Some(R)` when it took. `Taken(R)` means that it did, `Told(m)` that the queue was closed. It
 //! may run under the queue's lock: it touches the primitive's own state and nothing foreign (moving a `T` is
 //! well, dropping or cloning one is not), and it may not use the same queue.
@@ -60,9 +63,9 @@
 //! # Why no wake-up is lost
 //! *Claim*: whenever the lock is free, and a waiter is present whose turn it is and whose units are free,
 //! then an entry is Woken, or somebody has still to run a pass (`List::pass`) under the lock.
-//! - Units come free only by a release. It runs a pass, unless it saw in `word` that nobody waits. Then the
-//!   waiter that registers later sees the units (the handshake, below) and runs a pass itself before it
-//!   sleeps.
+//! - Units come free only by a release. It runs a pass, unless it saw in `word` that nobody is Waiting. Then
+//!   whoever waits later, for the first time or again, sees the units (the handshake, below) and runs a pass
+//!   itself before it sleeps. And those who were invited already come anyway.
 //! - A Woken entry ends in one of four ways, each under the lock: it claims, and runs a pass for the rest; it
 //!   comes in vain, waits again, and runs a pass after that; it is dropped or marked absent, and the next
 //!   waiter is invited without looking at the units, which at worst wakes one task too many.
@@ -77,14 +80,16 @@
 //! releaser's own RMW.
 //!
 //! `word` may promise too much (entries that settled or fell out without their queue at hand do not correct
-//! it): it may count a waiter that has left, show the gate shut when it is open, and [`SERVED`] when nobody
-//! is left to invite. All three cost a visit to the lock at most. It never promises too little.
+//! it): it may count a waiter that has left, show the gate shut when it is open, [`WAITING`] when nobody is,
+//! and [`WOKEN`] when nobody is left to invite. All four cost a visit to the lock at most. It never promises
+//! too little: an entry turns to Waiting only in [`Waiter::wait`], which publishes and fences.
 
 mod list;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::{Pin, pin};
 use std::ptr;
 use std::task::{Context, Poll};
@@ -102,10 +107,12 @@ use crate::wake_batch::{WakeBatch, quietly};
 
 /// In `word`: newcomers must queue.
 const GATE_SHUT: usize = 1;
-/// In `word`: an entry is Woken and will run a pass when it comes, or nobody is left to invite.
-const SERVED: usize = 2;
-/// In `word`: one entry. What stands above the two bits is their number.
-const ONE: usize = 4;
+/// In `word`: an entry is Woken, and will run a pass when it comes.
+const WOKEN: usize = 2;
+/// In `word`: an entry is Waiting; there is somebody to invite.
+const WAITING: usize = 4;
+/// In `word`: one entry. What stands above the three bits is their number.
+const ONE: usize = 8;
 
 /// See the head of this file.
 pub(crate) struct WaitQueue {
@@ -186,14 +193,25 @@ impl WaitQueue {
     }
 
     /// Whether nobody waits, for hints and for `Debug`.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.waiters() == 0
     }
 
     /// About how many wait, for hints and for `Debug`.
+    #[inline]
     pub(crate) fn waiters(&self) -> usize {
         // Ordering: Relaxed: a hint.
         self.word.load(Relaxed) / ONE
+    }
+
+    /// How many wait, for reports: looked up under the lock, which [`waiters`](Self::waiters) is not.
+    pub(crate) fn count_waiters(&self) -> usize {
+        self.core.get().map_or(0, |core| {
+            let list = core.list.lock();
+            self.publish(&list);
+            list.len()
+        })
     }
 
     /// Invites whom the free units cover.
@@ -202,7 +220,7 @@ impl WaitQueue {
     /// waiters.
     #[inline]
     pub(crate) fn release(&self, free: impl Fn() -> usize) {
-        if !self.is_empty_after_rmw() {
+        if self.word_after_rmw() & WAITING != 0 {
             self.pass(free);
         }
     }
@@ -211,11 +229,7 @@ impl WaitQueue {
     /// will run the pass when it comes.
     #[inline]
     pub(crate) fn release_one(&self, free: impl Fn() -> usize) {
-        shim::fence_between_seqcst_accesses();
-        // Ordering: SeqCst pairs with the fence in `publish_and_fence`. An entry that comes in vain clears
-        // SERVED before that fence, so either its load here is seen as cleared or the entry sees the unit.
-        let word = self.word.load(SeqCst);
-        if word >= ONE && word & SERVED == 0 {
+        if self.word_after_rmw() & (WAITING | WOKEN) == WAITING {
             self.pass(free);
         }
     }
@@ -223,7 +237,7 @@ impl WaitQueue {
     /// [`release`](Self::release) after anything weaker than a `SeqCst` read-modify-write.
     #[inline]
     pub(crate) fn release_after_store(&self, free: impl Fn() -> usize) {
-        if !self.is_empty_after_fence() {
+        if self.word_after_fence() & WAITING != 0 {
             self.pass(free);
         }
     }
@@ -248,7 +262,11 @@ impl WaitQueue {
 
     /// Shows the list's state in `word`. Under the lock, after the list was changed.
     fn publish(&self, list: &List) {
-        let bits = [(list.is_gate_shut(), GATE_SHUT), (list.is_anyone_woken(), SERVED)];
+        let bits = [
+            (list.is_gate_shut(), GATE_SHUT),
+            (list.is_anyone_woken(), WOKEN),
+            (list.is_anyone_waiting(), WAITING),
+        ];
         let bits: usize = bits.iter().map(|&(is, bit)| if is { bit } else { 0 }).sum();
         // Ordering: Relaxed: who depends on the order of this store fences after it: see `publish_and_fence`.
         self.word.store(list.len() * ONE + bits, Relaxed);
@@ -271,22 +289,34 @@ impl WaitQueue {
         Locked { queue: self, core, list }
     }
 
-    /// Whether there is nobody to tell of what the caller has stored before: the notifier's half of the
-    /// handshake.
+    /// `word`, for who has to know of all that wait for what the caller has stored before: the notifier's half
+    /// of the handshake.
     #[inline]
-    pub(crate) fn is_empty_after_fence(&self) -> bool {
+    fn word_after_fence(&self) -> usize {
         // Ordering: SeqCst pairs with the fence in `publish_and_fence`: either we see the waiter, or the
         // waiter sees what our caller stored before this call when it looks for the last time.
         shim::fence(SeqCst);
-        self.word.load(Relaxed) < ONE
+        self.word.load(Relaxed)
+    }
+
+    /// The same, after a `SeqCst` read-modify-write.
+    #[inline]
+    fn word_after_rmw(&self) -> usize {
+        shim::fence_between_seqcst_accesses();
+        // Ordering: SeqCst pairs with the fence in `publish_and_fence`, as above.
+        self.word.load(SeqCst)
+    }
+
+    /// Whether there is nobody to tell of what the caller has stored before.
+    #[inline]
+    pub(crate) fn is_empty_after_fence(&self) -> bool {
+        self.word_after_fence() < ONE
     }
 
     /// The same, after a `SeqCst` read-modify-write.
     #[inline]
     pub(crate) fn is_empty_after_rmw(&self) -> bool {
-        shim::fence_between_seqcst_accesses();
-        // Ordering: SeqCst pairs with the fence in `publish_and_fence`, as above.
-        self.word.load(SeqCst) < ONE
+        self.word_after_rmw() < ONE
     }
 
     /// Tells the first waiter. False: nobody waits.
@@ -315,9 +345,33 @@ impl WaitQueue {
     }
 }
 
+/// Where a newcomer gets in line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Before all others. At most one waiter of a queue may stand there.
+    Head,
+    /// Before all who came to the back, and behind all others who came to the front.
+    Front,
+    Back,
+}
+
+/// What a waiter wants: so many units, and where it gets in line for them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    pub(crate) units: usize,
+    pub(crate) place: Place,
+}
+
+impl From<usize> for Need {
+    #[inline]
+    fn from(units: usize) -> Need {
+        Need { units, place: Place::Back }
+    }
+}
+
 impl fmt::Debug for WaitQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitQueue").field("waiters", &self.waiters()).field("fair", &self.fair).finish()
+        f.debug_struct("WaitQueue").field("waiters", &self.count_waiters()).field("fair", &self.fair).finish()
     }
 }
 
@@ -421,6 +475,10 @@ unsafe impl Send for Waiter {}
 // SAFETY: nothing can be done with a `&Waiter`.
 unsafe impl Sync for Waiter {}
 
+// Wakers that panic change nothing here: see `wake_batch`, and `quietly`.
+impl UnwindSafe for Waiter {}
+impl RefUnwindSafe for Waiter {}
+
 impl Waiter {
     #[inline]
     pub(crate) fn new() -> Waiter {
@@ -432,7 +490,7 @@ impl Waiter {
     pub(crate) fn poll_claim<R>(
         self: Pin<&mut Self>,
         queue: &WaitQueue,
-        need: usize,
+        need: impl Into<Need>,
         free: impl Fn() -> usize,
         mut take: impl FnMut() -> Option<R>,
         cx: &mut Context<'_>,
@@ -442,7 +500,7 @@ impl Waiter {
                 return Poll::Ready(Outcome::Taken(taken));
             }
         }
-        self.wait(queue, Want::Units(need, &free), &mut take, Who::Task(cx.waker()))
+        self.wait(queue, Want::Units(need.into(), &free), &mut take, Who::Task(cx.waker()))
     }
 
     /// Waits to be told something, or for `ready` to answer. `word` is what [`WaitQueue::notify_where`]
@@ -483,7 +541,7 @@ impl Waiter {
     /// [`poll_claim`](Self::poll_claim) on a thread, which parks. `None`: the deadline came first.
     pub(crate) fn claim_blocking<R>(
         queue: &WaitQueue,
-        need: usize,
+        need: impl Into<Need>,
         free: impl Fn() -> usize,
         mut take: impl FnMut() -> Option<R>,
         deadline: Option<Instant>,
@@ -493,7 +551,7 @@ impl Waiter {
                 return Some(Outcome::Taken(taken));
             }
         }
-        Waiter::block(queue, Want::Units(need, &free), &mut take, deadline)
+        Waiter::block(queue, Want::Units(need.into(), &free), &mut take, deadline)
     }
 
     /// [`poll_told`](Self::poll_told) on a thread, which parks. `None`: the deadline came first.
@@ -635,8 +693,8 @@ impl fmt::Debug for Waiter {
 /// What a waiter waits for.
 #[derive(Clone, Copy)]
 enum Want<'a> {
-    /// So many units, and how many are free.
-    Units(usize, &'a dyn Fn() -> usize),
+    /// Units, and how many are free.
+    Units(Need, &'a dyn Fn() -> usize),
     Message(usize),
 }
 
@@ -693,8 +751,8 @@ impl Visit<'_> {
             return Some(Outcome::Told(message));
         }
         match (state, want) {
-            (State::Idle, Want::Units(need, _)) => list.push_back(self.me, true, need),
-            (State::Idle, Want::Message(word)) => list.push_back(self.me, false, word),
+            (State::Idle, Want::Units(need, _)) => list.push(self.me, true, need.units, need.place),
+            (State::Idle, Want::Message(word)) => list.push(self.me, false, word, Place::Back),
             _ => self.try_later(list, state),
         }
         self.look_again(list, want, take)

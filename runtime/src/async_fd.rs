@@ -337,7 +337,7 @@ impl<T: AsRawFd> AsyncFd<T> {
     ) -> io::Result<usize> {
         let count = op(&self.inner)?;
         if 0 < count && count < most {
-            self.registration.source().clear_short(seen, interest);
+            self.registration.source.clear_short(seen, interest);
         }
         Ok(count)
     }
@@ -403,7 +403,7 @@ macro_rules! guard {
             /// Call it only after an operation said that it would block. What came after the guard was given stays,
             /// and so does the knowledge that the other side has closed.
             pub fn clear_ready(&mut self) {
-                self.fd.registration.source().clear_open(self.seen, self.interest);
+                self.fd.registration.source.clear_open(self.seen, self.interest);
             }
 
             /// Does nothing: readiness is kept unless it is cleared.
@@ -424,7 +424,7 @@ macro_rules! guard {
             ) -> Result<io::Result<R>, TryIoError> {
                 match op(self.fd) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.fd.registration.source().clear(self.seen, self.interest);
+                        self.fd.registration.source.clear(self.seen, self.interest);
                         Err(TryIoError(()))
                     }
                     result => Ok(result),

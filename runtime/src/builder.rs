@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Weak;
 use std::time::Duration;
 
 use crate::driver::Driver;
 use crate::driver::clock::Clock;
 use crate::runtime::{DROP_WITHIN, Handle, Runtime};
-use crate::scheduler::shared::{Config, Scheduler, SlowPoll, SlowPollHook};
+use crate::scheduler::shared::{Config, Scheduler, SlowPoll};
 use crate::scheduler::shutdown;
 use crate::shim::{Arc, Mutex};
 use crate::task::{PanicHook, TaskPanic};
@@ -54,24 +55,19 @@ impl fmt::Debug for PanicPolicy {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Builder {
+    config: Config,
     workers: Option<usize>,
     single: bool,
-    name: String,
     panic: PanicPolicy,
-    slow_poll: Option<SlowPollOption>,
-    paused: Option<u64>,
-    spin: Duration,
-    blocking_threads: usize,
     reactor_per_worker: bool,
 }
 
-struct SlowPollOption(Duration, SlowPollHook);
-
-impl fmt::Debug for SlowPollOption {
+impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let Builder { config, workers, panic, .. } = self;
+        let mut f = f.debug_struct("Builder");
+        f.field("name", &config.name).field("workers", workers).field("panic", panic).finish_non_exhaustive()
     }
 }
 
@@ -84,17 +80,10 @@ impl Default for Builder {
 impl Builder {
     /// A multi-threaded runtime with one worker a processor.
     pub fn new() -> Builder {
-        Builder {
-            workers: None,
-            single: false,
-            name: "filch".to_owned(),
-            panic: PanicPolicy::Store,
-            slow_poll: None,
-            paused: None,
-            spin: Duration::ZERO,
-            blocking_threads: 512,
-            reactor_per_worker: false,
-        }
+        let name = "filch".to_owned();
+        let config = Config { workers: 0, name, seed: None, slow_poll: None, blocking_threads: 512 };
+        let panic = PanicPolicy::Store;
+        Builder { config, workers: None, single: false, panic, reactor_per_worker: false }
     }
 
     /// A runtime without threads of its own: tasks run while a thread is in [`Runtime::block_on`], on that
@@ -114,7 +103,7 @@ impl Builder {
     /// The runtime's name: its threads are called `name-0`, `name-1`, and so on. Not empty, and without NUL.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Builder {
-        self.name = name.into();
+        self.config.name = name.into();
         self
     }
 
@@ -135,7 +124,7 @@ impl Builder {
         limit: Duration,
         callback: impl Fn(&SlowPoll) + Send + Sync + 'static,
     ) -> Builder {
-        self.slow_poll = Some(SlowPollOption(limit, Arc::new(callback)));
+        self.config.slow_poll = Some((limit, Arc::new(callback)));
         self
     }
 
@@ -147,22 +136,14 @@ impl Builder {
     /// effect.
     #[must_use]
     pub fn paused_clock(mut self, seed: u64) -> Builder {
-        self.paused = Some(seed);
-        self
-    }
-
-    /// How long a worker with nothing to do looks for work before it sleeps: at most 5 µs, and nothing (the
-    /// default) when there are more workers than processors.
-    #[must_use]
-    pub fn spin(mut self, spin: Duration) -> Builder {
-        self.spin = spin;
+        self.config.seed = Some(seed);
         self
     }
 
     /// How many threads the blocking pool may have; 512 unless said otherwise.
     #[must_use]
     pub fn blocking_threads(mut self, threads: usize) -> Builder {
-        self.blocking_threads = threads;
+        self.config.blocking_threads = threads;
         self
     }
 
@@ -181,46 +162,29 @@ impl Builder {
     /// `InvalidInput`, when the options make no sense, with a text that says which and what would. Whatever
     /// the operating system says when a thread or the event queue cannot be had; what was started by then is
     /// ended.
-    pub fn build(self) -> io::Result<Runtime> {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = self.check(processors)?;
+    pub fn build(mut self) -> io::Result<Runtime> {
+        self.config.workers = self.check()?;
         crate::shim::barrier::register();
         crate::task::install_probe();
-        let clock = if self.paused.is_some() { Clock::virtual_() } else { Clock::real() };
-        let reactors = if self.reactor_per_worker { workers } else { 1 };
+        let clock = if self.config.seed.is_some() { Clock::virtual_() } else { Clock::real() };
+        let reactors = if self.reactor_per_worker { self.config.workers } else { 1 };
         let driver = Driver::new(reactors, clock).map_err(|error| {
             explain(error, "cannot open the runtime's event queue", "close some descriptors")
         })?;
-        let slow_poll = self.slow_poll.map(|SlowPollOption(limit, hook)| (limit, hook));
-        let watched = slow_poll.is_some();
-        let doomed = Arc::new(Mutex::new(None));
-        let config = Config {
-            workers,
-            name: self.name,
-            seed: self.paused,
-            panic_hook: panic_hook(self.panic, doomed.clone()),
-            slow_poll,
-            spin: if workers > processors { Duration::ZERO } else { self.spin.min(Duration::from_micros(5)) },
-            blocking_inline: self.paused.is_some(),
-            blocking_threads_max: self.blocking_threads,
-        };
-        let (scheduler, cores) = Scheduler::new(config, driver);
-        *doomed.lock() = Some(Arc::downgrade(&scheduler));
+        let scheduler = Scheduler::new(self.config, driver, |runtime| panic_hook(self.panic, runtime));
         let runtime = Runtime { handle: Handle(scheduler), ended: false };
-        let scheduler = &runtime.handle.0;
         // An error drops `runtime`, which ends what was started.
         let advice = "ask for fewer workers, or raise the limit on threads";
-        scheduler
-            .start(cores, workers > 0 || watched)
-            .map_err(|error| explain(error, "cannot start a worker", advice))?;
+        runtime.handle.0.start().map_err(|error| explain(error, "cannot start a worker", advice))?;
         Ok(runtime)
     }
 
     /// How many workers there are to be; `0` for the single-threaded flavours.
-    fn check(&self, processors: usize) -> io::Result<usize> {
+    fn check(&self) -> io::Result<usize> {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let name = &self.config.name;
         let problem = match self.workers {
-            _ if self.name.is_empty() || self.name.contains('\0') => {
-                let name = &self.name;
+            _ if name.is_empty() || name.contains('\0') => {
                 format!("{name:?} cannot be a runtime's name: give it at least one character, and no NUL")
             }
             Some(0) => "0 workers: a runtime needs at least 1; Builder::single_thread() makes one without \
@@ -229,15 +193,15 @@ impl Builder {
             Some(workers) if workers > WORKERS_MAX => {
                 format!("{workers} workers: the most is {WORKERS_MAX}; a few for each processor are plenty")
             }
-            Some(workers) if workers > 1 && self.paused.is_some() => format!(
+            Some(workers) if workers > 1 && self.config.seed.is_some() => format!(
                 "{workers} workers with a paused clock: its order is that of one thread; \
                  leave workers() out"
             ),
             Some(workers) if workers > 1 && self.single => {
                 format!("{workers} workers in Builder::single_thread(): use Builder::new() for more than one")
             }
-            _ if self.single || self.paused.is_some() => return Ok(0),
-            workers => return Ok(workers.unwrap_or(processors.min(WORKERS_MAX))),
+            _ if self.single || self.config.seed.is_some() => return Ok(0),
+            workers => return Ok(workers.unwrap_or_else(|| processors().min(WORKERS_MAX))),
         };
         Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
     }
@@ -247,9 +211,7 @@ fn explain(error: io::Error, what: &str, advice: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}; {advice}"))
 }
 
-type Doomed = Arc<Mutex<Option<std::sync::Weak<Scheduler>>>>;
-
-fn panic_hook(policy: PanicPolicy, runtime: Doomed) -> PanicHook {
+fn panic_hook(policy: PanicPolicy, runtime: Weak<Scheduler>) -> PanicHook {
     match policy {
         PanicPolicy::Store => Arc::new(|panic| eprintln!("filch: {panic} (nobody joined it)")),
         PanicPolicy::Call(call) => Arc::from(call),
@@ -257,12 +219,16 @@ fn panic_hook(policy: PanicPolicy, runtime: Doomed) -> PanicHook {
             eprintln!("filch: {panic} (nobody joined it): aborting, as the panic policy says");
             std::process::abort();
         }),
-        PanicPolicy::Shutdown => Arc::new(move |panic| {
-            eprintln!("filch: {panic} (nobody joined it): shutting down, as the panic policy says");
-            let runtime = runtime.lock().take();
-            if let Some(scheduler) = runtime.and_then(|weak| weak.upgrade()) {
-                shutdown::shutdown_apart(scheduler, DROP_WITHIN);
-            }
-        }),
+        PanicPolicy::Shutdown => {
+            // Once is enough.
+            let runtime = Mutex::new(Some(runtime));
+            Arc::new(move |panic| {
+                eprintln!("filch: {panic} (nobody joined it): shutting down, as the panic policy says");
+                let runtime = runtime.lock().take();
+                if let Some(scheduler) = runtime.and_then(|weak| weak.upgrade()) {
+                    shutdown::shutdown_apart(scheduler, DROP_WITHIN);
+                }
+            })
+        }
     }
 }

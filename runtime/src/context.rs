@@ -55,15 +55,16 @@ pub(crate) fn thread_number() -> u32 {
     THREAD.get()
 }
 
-/// This thread is `worker`'s until the guard is dropped.
-pub(crate) fn enter_worker(worker: &Arc<Worker>) -> WorkerGuard {
-    let before = WORKER.replace(Arc::as_ptr(worker));
-    WorkerGuard { _worker: worker.clone(), before, _here: PhantomData }
+/// This thread is a worker of `scheduler` until the guard is dropped, and the monitor looks after it.
+pub(crate) fn enter_worker(scheduler: Arc<Scheduler>) -> WorkerGuard {
+    let worker = Worker::new(scheduler);
+    let before = WORKER.replace(Arc::as_ptr(&worker));
+    WorkerGuard { worker, before, _here: PhantomData }
 }
 
 /// Keeps the worker alive for as long as it is this thread's. Stays on its thread, and in its scope.
 pub(crate) struct WorkerGuard {
-    _worker: Arc<Worker>,
+    pub(crate) worker: Arc<Worker>,
     before: *const Worker,
     _here: PhantomData<*const ()>,
 }
@@ -71,6 +72,7 @@ pub(crate) struct WorkerGuard {
 impl Drop for WorkerGuard {
     fn drop(&mut self) {
         WORKER.set(self.before);
+        self.worker.scheduler.crew.detach(&self.worker);
     }
 }
 
@@ -85,34 +87,28 @@ pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
 
 /// This thread's worker, counted.
 pub(crate) fn current_worker() -> Option<Arc<Worker>> {
-    let worker = WORKER.try_with(Cell::get).unwrap_or(ptr::null());
-    if worker.is_null() {
-        return None;
-    }
-    // SAFETY: it came from `Arc::as_ptr`, and a `WorkerGuard` holds one count; this takes another.
-    unsafe {
-        Arc::increment_strong_count(worker);
-        Some(Arc::from_raw(worker))
-    }
+    with_worker(|worker| worker?.me.upgrade())
 }
 
 /// Makes a thread that runs no tasks know `scheduler`, until the guard is dropped.
-pub(crate) fn enter(scheduler: Arc<Scheduler>) -> Entered {
+pub(crate) fn enter(scheduler: Arc<Scheduler>) -> EnterGuard {
     ENTERED.with_borrow_mut(|entered| {
         let token = entered.last().map_or(0, |(token, _)| token + 1);
         entered.push((token, scheduler));
-        Entered { token, _here: PhantomData }
+        EnterGuard { token, _here: PhantomData }
     })
 }
 
-/// See [`enter`]. Guards may be dropped in any order: the one entered last, of those that live, counts.
+/// See [`Handle::enter`](crate::Handle::enter). Guards may be dropped in any order: the one entered last, of those
+/// that live, counts.
 #[derive(Debug)]
-pub(crate) struct Entered {
+#[must_use = "the runtime is left when the guard is dropped"]
+pub struct EnterGuard {
     token: u64,
     _here: PhantomData<*const ()>,
 }
 
-impl Drop for Entered {
+impl Drop for EnterGuard {
     fn drop(&mut self) {
         // The scheduler is dropped after the borrow has ended: it may be the last one, and its end is long.
         let _scheduler = ENTERED.try_with(|entered| {
@@ -159,11 +155,6 @@ pub(crate) fn timers() -> Result<Arc<TimerShard>, NoRuntime> {
     with_core(|scheduler, core| scheduler.cores[core].timers.clone())
 }
 
-/// `shard`'s owner sleeps for longer than until a deadline that was just put in.
-pub(crate) fn unpark_timers(shard: &TimerShard) {
-    let _ = with_scheduler(|scheduler| scheduler.unpark_timers(shard));
-}
-
 /// The reactor that a socket made here should use.
 pub(crate) fn reactor() -> Result<Arc<Reactor>, NoRuntime> {
     with_core(|scheduler, core| scheduler.driver.reactor(core).clone())
@@ -171,7 +162,7 @@ pub(crate) fn reactor() -> Result<Arc<Reactor>, NoRuntime> {
 
 /// The clock of this thread's runtime, if that is not the real one.
 pub(crate) fn clock() -> Option<Clock> {
-    with_scheduler(|scheduler| Some(scheduler.driver.clock()).filter(|clock| clock.is_virtual()).cloned())
+    with_scheduler(|scheduler| Some(&scheduler.driver.clock).filter(|clock| clock.is_virtual()).cloned())
         .ok()
         .flatten()
 }

@@ -17,6 +17,8 @@ mod scheduler;
 // Layer 3
 #[cfg(not(filch_loom))]
 mod async_fd;
+#[cfg_attr(filch_loom, allow(dead_code))]
+pub mod gather;
 #[cfg(not(filch_loom))]
 pub mod generator;
 #[cfg(all(feature = "hyper", not(filch_loom)))]
@@ -54,17 +56,22 @@ pub use crate::front::*;
 mod front {
     pub use crate::async_fd::{AsyncFd, AsyncFdReadyGuard, AsyncFdReadyMutGuard, TryIoError};
     pub use crate::builder::{Builder, PanicPolicy, WORKERS_MAX};
+    pub use crate::context::EnterGuard;
+    pub use crate::gather::{
+        AllFailed, AsCompleted, FutureExt, Gather, Wait, any, as_completed, gather, gather as join_all, race,
+        shield, try_gather, try_gather as try_join_all, wait,
+    };
     pub use crate::generator::{Generator, TryGenerator, Yielder, generator, generator_with, try_generator};
     pub use crate::local::spawn_local;
-    pub use crate::runtime::{EnterGuard, Handle, Runtime};
+    pub use crate::runtime::{Handle, Runtime};
     pub use crate::scheduler::metrics::Metrics;
     pub use crate::scheduler::shared::SlowPoll;
     pub use crate::scheduler::shutdown::{Abandoned, ShutdownReport};
     pub use crate::spawn::{TaskInfo, TaskState, YieldNow, block_on, run, spawn, spawn_blocking, yield_now};
     pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
     pub use crate::time::wait_for;
-    pub use filch_channels::probe::Wait;
-    pub use filch_channels::{channel, sync};
+    pub use filch_channels::probe::{Holder, Wait as WaitKind, holder_of};
+    pub use filch_channels::{channel, sync, testing};
     pub use filch_macros::{main, test};
     pub use futures_lite::stream;
 

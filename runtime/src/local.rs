@@ -157,7 +157,7 @@ impl LocalSet {
         };
         let shared = Arc::new_cyclic(|me| Shared {
             queue: Mutex::default(),
-            tasks: Mutex::new(TaskList::new()),
+            tasks: Mutex::default(),
             panic_hook,
             me: me.clone(),
         });
@@ -252,11 +252,7 @@ impl Drop for Outer {
 impl Drop for LocalSet {
     fn drop(&mut self) {
         let _here = Here::enter(&self.shared);
-        let tasks = {
-            let mut list = self.shared.tasks.lock();
-            list.close();
-            list.tasks()
-        };
+        let tasks = self.shared.tasks.lock().close();
         tasks.iter().for_each(task::Task::abort);
         drop(tasks);
         while self.shared.tasks.lock().len() > 0 {

@@ -246,6 +246,7 @@ macro_rules! __select {
 pub mod support {
     #![allow(missing_docs)]
 
+    pub use crate::gather::tuple::{End as GatherEnd, List as GatherList, TryWhole, Whole};
     pub use crate::select::{End, List, Outcome, Select};
     pub use crate::task_local::LocalKey;
 

@@ -10,7 +10,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use crate::builder::Builder;
-use crate::context;
+use crate::context::{self, EnterGuard};
 use crate::local;
 use crate::scheduler::guest;
 use crate::scheduler::metrics::Metrics;
@@ -129,7 +129,7 @@ impl Handle {
 
     /// Makes this runtime the calling thread's, for `spawn`, timers and sockets, until the guard is dropped.
     pub fn enter(&self) -> EnterGuard {
-        EnterGuard { _entered: context::enter(self.0.clone()) }
+        context::enter(self.0.clone())
     }
 
     /// As [`Runtime::block_on`].
@@ -175,15 +175,8 @@ impl Handle {
     /// moment: tasks go on while it is made.
     pub fn tasks(&self) -> Vec<TaskInfo> {
         let mut tasks: Vec<TaskInfo> =
-            self.0.tasks().iter().filter(|task| !task.is_done()).map(TaskInfo::new).collect();
+            self.0.tasks().iter().filter(|task| !task.state.is_done()).map(TaskInfo::new).collect();
         tasks.sort_by_key(|task| task.id);
         tasks
     }
-}
-
-/// See [`Handle::enter`].
-#[derive(Debug)]
-#[must_use = "the runtime is left when the guard is dropped"]
-pub struct EnterGuard {
-    _entered: context::Entered,
 }

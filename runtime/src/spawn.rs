@@ -269,12 +269,12 @@ pub struct TaskInfo {
 
 impl TaskInfo {
     pub(crate) fn new(task: &Task) -> TaskInfo {
-        let header = task.probe();
+        let header = &task.probe;
         let state = if header.is_running() {
             TaskState::Running
-        } else if task.is_cancelled() {
+        } else if task.state.is_cancelled() {
             TaskState::Cancelled
-        } else if task.is_woken() {
+        } else if task.state.is_woken() {
             TaskState::Scheduled
         } else {
             TaskState::Waiting
@@ -283,8 +283,8 @@ impl TaskInfo {
         TaskInfo {
             id: Id(header.id()),
             name: task.name().map(str::to_owned),
-            location: task.location(),
-            parent: Some(task.parent()).filter(|parent| *parent != 0).map(Id),
+            location: task.location,
+            parent: Some(task.parent).filter(|parent| *parent != 0).map(Id),
             state,
             polls: header.polls(),
             wait,

@@ -68,8 +68,7 @@ fn one_worker_where_there_is_one_thread_is_fine() {
 #[test]
 fn options_out_of_range_are_brought_into_it() {
     watched(|| {
-        let runtime =
-            Builder::new().workers(1).blocking_threads(0).spin(std::time::Duration::MAX).build().unwrap();
+        let runtime = Builder::new().workers(1).blocking_threads(0).build().unwrap();
         assert_eq!(runtime.spawn_blocking(|| 1).join_blocking().unwrap(), 1);
         let runtime = Builder::new().workers(1).blocking_threads(usize::MAX).build().unwrap();
         assert_eq!(runtime.spawn_blocking(|| 1).join_blocking().unwrap(), 1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use filch::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use filch::net::{TcpListener, UdpSocket, UnixStream};
-use filch::{Builder, Wait};
+use filch::{Builder, WaitKind};
 
 /// A socket that is always ready: the task that uses it yields all the same, after at most 128 operations.
 #[test]
@@ -45,10 +45,10 @@ fn a_task_says_that_it_waits_for_a_socket_and_on_which_line() -> io::Result<()> 
         let tasks = runtime.handle().tasks();
         let waits = |id| tasks.iter().find(|task| task.id == id).unwrap();
         let accept = waits(accepts.id());
-        assert_eq!(accept.wait, Wait::Readable);
+        assert_eq!(accept.wait, WaitKind::Readable);
         let location = accept.wait_location.unwrap();
         assert_eq!((location.file(), location.line()), (file!(), line));
-        assert_eq!(waits(reads.id()).wait, Wait::Readable);
+        assert_eq!(waits(reads.id()).wait, WaitKind::Readable);
         assert_ne!(waits(reads.id()).wait_resource, accept.wait_resource);
         accepts.abort();
         reads.abort();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use filch::sync::{Notify, Semaphore};
 use filch::time::sleep;
-use filch::{Handle, Runtime, TaskInfo, TaskState, Wait};
+use filch::{Handle, Runtime, TaskInfo, TaskState, WaitKind};
 use filch_tests::{single, until, watched, workers};
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -105,12 +105,12 @@ fn what_a_timer_a_semaphore_a_notification_and_a_join_look_like() {
     watched(|| {
         let runtime = workers(2);
         let (info, _sleeps) = waiting(&runtime, async { sleep(LONG).await });
-        assert_eq!((info.wait, info.wait_location.map(|at| at.file())), (Wait::Timer, Some(file!())));
+        assert_eq!((info.wait, info.wait_location.map(|at| at.file())), (WaitKind::Timer, Some(file!())));
 
         let semaphore = Arc::new(Semaphore::new(0));
         let acquires = semaphore.clone();
         let (info, _acquires) = waiting(&runtime, async move { drop(acquires.acquire().await) });
-        assert_eq!(info.wait, Wait::Semaphore);
+        assert_eq!(info.wait, WaitKind::Semaphore);
         assert_ne!(info.wait_resource, 0);
         let acquires = semaphore.clone();
         let (other, _acquires) = waiting(&runtime, async move { drop(acquires.acquire_many(2).await) });
@@ -118,15 +118,15 @@ fn what_a_timer_a_semaphore_a_notification_and_a_join_look_like() {
 
         let notify = Arc::new(Notify::new());
         let (info, _waits) = waiting(&runtime, async move { notify.notified().await });
-        assert_eq!((info.wait, info.wait_location.map(|at| at.file())), (Wait::Notify, Some(file!())));
+        assert_eq!((info.wait, info.wait_location.map(|at| at.file())), (WaitKind::Notify, Some(file!())));
 
         let joined = runtime.spawn(pending::<()>());
         let id = joined.id();
         let (info, _joins) = waiting(&runtime, async move { drop(joined.await) });
-        assert_eq!((info.wait, info.wait_resource as u64), (Wait::Join, id.as_u64()));
+        assert_eq!((info.wait, info.wait_resource as u64), (WaitKind::Join, id.as_u64()));
 
         let (info, _foreign) = waiting(&runtime, poll_fn(|_| Poll::<()>::Pending));
-        assert_eq!(info.wait, Wait::Unknown);
+        assert_eq!(info.wait, WaitKind::Unknown);
     });
 }
 
@@ -138,19 +138,19 @@ fn what_sockets_look_like() {
             let (ours, _theirs) = filch::net::UnixDatagram::pair().unwrap();
             ours.recv(&mut [0; 4]).await.unwrap();
         });
-        assert_eq!(info.wait, Wait::Readable);
+        assert_eq!(info.wait, WaitKind::Readable);
         let (info, _writes) = waiting(&runtime, async {
             let (ours, _theirs) = filch::net::UnixDatagram::pair().unwrap();
             loop {
                 ours.send(&[0; 1_000]).await.unwrap();
             }
         });
-        assert_eq!(info.wait, Wait::Writable);
+        assert_eq!(info.wait, WaitKind::Writable);
         let (info, _accepts) = waiting(&runtime, async {
             let listener = filch::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             listener.accept().await.unwrap();
         });
-        assert_eq!(info.wait, Wait::Readable);
+        assert_eq!(info.wait, WaitKind::Readable);
     });
 }
 
@@ -165,10 +165,10 @@ fn what_it_waited_for_is_forgotten_when_it_goes_on() {
             waits.notified().await;
             ends.recv().unwrap();
         });
-        assert_eq!(info.wait, Wait::Notify);
+        assert_eq!(info.wait, WaitKind::Notify);
         notify.notify_one();
         until(|| of(runtime.handle(), task.id()).state == TaskState::Running);
-        assert_eq!(of(runtime.handle(), task.id()).wait, Wait::Unknown);
+        assert_eq!(of(runtime.handle(), task.id()).wait, WaitKind::Unknown);
         end.send(()).unwrap();
         task.join_blocking().unwrap();
     });
@@ -251,7 +251,10 @@ fn it_works_while_all_workers_are_stuck_and_polls_nothing() {
                     runtime.handle().tasks().into_iter().map(|task| (task.id, task)).collect();
                 assert!(stuck.iter().all(|(task, _)| tasks[&task.id()].state == TaskState::Running));
                 assert_eq!((tasks[&queued.id()].state, tasks[&queued.id()].polls), (TaskState::Scheduled, 0));
-                assert_eq!((tasks[&waits.id()].polls, tasks[&waits.id()].wait), (info.polls, Wait::Timer));
+                assert_eq!(
+                    (tasks[&waits.id()].polls, tasks[&waits.id()].wait),
+                    (info.polls, WaitKind::Timer)
+                );
             }
             assert_eq!(runtime.metrics().polls, polls);
             for (task, feed) in stuck {

@@ -32,19 +32,22 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("scheduler", &["task", "driver", "context", "sync", "util"]),
     Room("context", &["scheduler", "task", "driver", "sync", "util"]),
     // Layer 3: what users hold. No task, no queue, no atomic.
+    Room("gather", &["sync", "util", "time", "root", "spawn"]),
     Room("select", &["macros"]),
     Room("task_local", &["sync"]),
-    Room("time", &["context", "driver", "sync"]),
+    // `yield_now` is the function, which `lib.rs` re-exports.
+    Room("time", &["context", "driver", "sync", "root"]),
     Room("io", &["context", "driver", "sync"]),
     Room("async_fd", &["context", "driver", "io"]),
     Room("net", &["async_fd", "context", "driver", "io", "time", "sync", "root"]),
     Room("signal", &["async_fd", "context", "driver", "io", "sync"]),
     // `crate::spawn` is the function, which `lib.rs` re-exports; it reads as the room of the same name.
+    Room("generator", &[]),
     Room("hyper", &["async_fd", "context", "io", "net", "time", "root", "spawn"]),
     Room("tokio_io", &["async_fd", "context", "io", "net"]),
     Room("local", &["context", "scheduler", "task", "sync", "util"]),
     // Layer 4
-    Room("macros", &["select", "task_local", "util", "context", "root"]),
+    Room("macros", &["gather", "select", "task_local", "util", "context", "root"]),
     // The front door in three parts, which know each other.
     Room("builder", &["runtime", "driver", "scheduler", "task", "sync"]),
     Room("runtime", &["builder", "spawn", "context", "local", "scheduler", "task", "sync"]),
@@ -55,16 +58,21 @@ const CHANNELS_ROOMS: &[Room] = &[
     // `super` in a macro that is used one module further in.
     Room("sync", &["root"]),
     // One edge goes up: at the end of a poll the probe asks the wait queue to settle what it granted.
-    Room("probe", &["sync", "wait_queue"]),
+    Room("probe", &["sync", "wait_queue", "holder"]),
+    Room("holder", &["sync", "probe"]),
+    Room("guarded", &["sync"]),
     // Containers and single slots: no waiting in them.
     Room("waker_slot", &["sync"]),
     Room("wake_batch", &["sync"]),
-    Room("spin", &["sync"]),
-    Room("ring", &["sync", "spin"]),
-    Room("chain", &["sync", "spin", "ring"]),
+    Room("ring", &["sync"]),
+    Room("chain", &["sync", "ring"]),
     Room("block", &["sync"]),
     Room("wait_queue", &["sync", "probe", "wake_batch", "block"]),
     Room("semaphore", &["sync", "probe", "wait_queue", "block"]),
+    Room("lock", &["sync", "probe", "holder", "wait_queue", "block", "guarded"]),
+    Room("rwlock", &["sync", "probe", "wait_queue", "block", "guarded", "lock"]),
+    Room("rlock", &["sync", "probe", "wait_queue", "block", "guarded", "lock"]),
+    Room("condition", &["sync", "probe", "wait_queue", "block", "lock"]),
     Room("notify", &["sync", "probe", "wait_queue", "block"]),
     Room("event", &["sync", "probe", "wait_queue", "block"]),
     Room("barrier", &["sync", "probe", "wait_queue", "block"]),
@@ -77,20 +85,32 @@ const CHANNELS_ROOMS: &[Room] = &[
         "channel",
         &["sync", "probe", "wait_queue", "waker_slot", "wake_batch", "ring", "chain", "block", "semaphore"],
     ),
+    // For tests of what is here, which it does not name.
+    Room("testing", &["sync", "block"]),
 ];
 
 /// Where `unsafe` may stand. Every other file of the two libraries forbids it to itself.
 const UNSAFE_FILES: &[&str] = &[
+    "channels/src/chain/block.rs",
     "channels/src/chain/mod.rs",
     "channels/src/channel/oneshot/end.rs",
+    "channels/src/guarded.rs",
+    "channels/src/lock/guard.rs",
     "channels/src/probe.rs",
     "channels/src/ring/mod.rs",
+    "channels/src/rlock/guard.rs",
+    "channels/src/rwlock/guard.rs",
+    "channels/src/rwlock/mod.rs",
+    "channels/src/testing/evil_waker.rs",
     "channels/src/wait_queue.rs",
     "channels/src/wait_queue/list.rs",
     "channels/src/waker_slot.rs",
     "runtime/src/blocks.rs",
     "runtime/src/context.rs",
     "runtime/src/driver/timerfd.rs",
+    "runtime/src/gather/ready.rs",
+    "runtime/src/gather/set.rs",
+    "runtime/src/generator/core.rs",
     "runtime/src/hyper.rs",
     "runtime/src/local.rs",
     "runtime/src/hyper.rs",
@@ -122,7 +142,22 @@ const STD_ALLOWED: &[(&str, &str)] = &[
     ("", "std::thread::available_parallelism"),
     // The trait `std::task::Wake`, and methods on `Arc<Self>` as tokio has them, want the real one.
     ("channels/src/block.rs", "std::sync::Arc"),
+    ("channels/src/lock/claim.rs", "std::sync::Arc"),
+    ("channels/src/lock/guard.rs", "std::sync::Arc"),
+    ("channels/src/lock/mod.rs", "std::sync::Arc"),
+    ("channels/src/rlock/claim.rs", "std::sync::Arc"),
+    ("channels/src/rlock/guard.rs", "std::sync::Arc"),
+    ("channels/src/rlock/mod.rs", "std::sync::Arc"),
+    ("channels/src/rwlock/claim.rs", "std::sync::Arc"),
+    ("channels/src/rwlock/guard.rs", "std::sync::Arc"),
+    ("channels/src/rwlock/mod.rs", "std::sync::Arc"),
+    ("channels/src/rwlock/owned.rs", "std::sync::Arc"),
     ("channels/src/semaphore.rs", "std::sync::Arc"),
+    ("channels/src/testing/evil.rs", "std::sync::Arc"),
+    ("channels/src/testing/evil_waker.rs", "std::sync::Arc"),
+    ("channels/src/testing/ledger.rs", "std::sync::Arc"),
+    ("channels/src/testing/trial.rs", "std::sync::Arc"),
+    ("channels/src/testing/wakes.rs", "std::sync::Arc"),
     ("runtime/src/util/block.rs", "std::sync::Arc"),
     // A store of memory, touched for a few instructions, in no protocol; it must be a `static`.
     ("runtime/src/blocks.rs", "std::sync::Mutex"),
@@ -146,6 +181,7 @@ const THREAD_LOCAL_FILES: &[&str] = &[
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
     // One arm for each operation, beside what the model does for it: cut in two, neither half could be read alone.
     ("channels/src/ring/tests.rs", "does_what_a_deque_with_a_bound_does"),
+    ("channels/src/channel/ends/tests/property.rs", "rendezvous_channels_do_what_two_queues_do"),
     ("runtime/src/driver/wheel/tests.rs", "run"),
     // A scenario, a table and a list of options, each read from top to bottom once.
     ("benches/src/stuck.rs", "late"),
@@ -156,12 +192,10 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
 /// Files that may be longer than 600 lines, with the reason.
 const LONG_FILES: &[&str] = &[
     // More than half of each is documentation: the argument of the line, and what users may rely on.
-    "channels/src/channel/bounded/send.rs",
     "channels/src/channel/broadcast/mod.rs",
     "channels/src/semaphore.rs",
     "channels/src/wait_queue.rs",
     // One test after another.
-    "channels/src/channel/bounded/tests.rs",
     "runtime/src/scheduler/tests/model.rs",
 ];
 
@@ -176,8 +210,8 @@ const CORE: &[&str] = &[
     "runtime/src/runtime.rs",
     "runtime/src/spawn.rs",
 ];
-/// The aim is 5,000. Until that is reached, the number may only fall.
-const CORE_LINES: usize = 5_700;
+/// What can be read in an afternoon, which is promised. Whoever needs more lines finds some that are needed no more.
+const CORE_LINES: usize = 5_000;
 
 /// Lines with `unsafe` in every thousand of the two libraries.
 const UNSAFE_PER_THOUSAND: f64 = 8.0;

@@ -448,3 +448,19 @@ fn a_sleep_outside_of_a_runtime_says_what_to_do() {
     let mut sleep = pin!(sleep(MS));
     let _ = sleep.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
 }
+
+#[test]
+fn a_sleep_that_is_reset_on_a_thread_without_a_runtime_wakes_its_task() {
+    filch_tests::watched(|| {
+        let runtime = filch_tests::workers(1);
+        let sleep = Arc::new(Mutex::new(sleep(Duration::from_secs(3_600))));
+        let shared = sleep.clone();
+        let task = runtime.spawn(poll_fn(move |cx| Pin::new(&mut *shared.lock().unwrap()).poll(cx)));
+        // From then on the worker that owns the timer is on its way to sleep for an hour.
+        filch_tests::until(|| {
+            runtime.handle().tasks().iter().all(|task| task.wait == filch::WaitKind::Timer)
+        });
+        sleep.lock().unwrap().reset(Instant::now());
+        task.join_blocking().unwrap();
+    });
+}

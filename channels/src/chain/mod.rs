@@ -25,61 +25,32 @@
 //! in by the write of the slot, each push would need a second read-modify-write, and each pop too.) The
 //! same holds while an end is moved to the next block.
 
-use std::mem::{self, MaybeUninit};
-use std::ptr::{self, NonNull};
+use std::iter;
+use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr::NonNull;
 
-use crate::ring::{Look, Pop, Push};
+use block::{Block, Claim, LAP, ONE, READ, SLOTS, Stock, WRITTEN, offset};
+
+use crate::ring::{Look, Many, Pop, Push, Users, drop_all};
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::shim::task::{AtomicPtr, AtomicU64};
-use crate::shim::{Mutex, UnsafeCell};
-use crate::spin::Spin;
+use crate::shim::task::{AtomicBool, AtomicPtr, AtomicU64};
+use crate::shim::{Mutex, Spin};
 
+mod block;
+mod sole;
 #[cfg(test)]
 mod tests;
 
-/// Slots of a block. One more is a power of two, so that positions wrap well.
-#[cfg(not(filch_loom))]
-const SLOTS: u64 = 31;
-#[cfg(filch_loom)]
-const SLOTS: u64 = 3;
-/// Positions of a block: one for each slot, and one at which the end is moved to the next block.
-const LAP: u64 = SLOTS + 1;
-/// Blocks that are kept for reuse.
-const SPARE: usize = 2;
+#[allow(unused_imports, reason = "what the typed channels stand on")]
+pub(crate) use sole::{Consumer, mpsc};
 
 /// In `tail`: no new push and no new reservation.
 const CLOSED: u64 = 1;
 /// In `tail`: one reserved place.
 const RESERVED: u64 = 2;
-/// One step of a position, in `tail` and in `head`.
-const ONE: u64 = 1 << 21;
 /// How many places can be reserved at a time.
-pub(crate) const RESERVED_MAX: usize = (ONE / RESERVED - 1) as usize;
-
-/// In a stamp, beside the position: the value is there.
-const WRITTEN: u64 = 1;
-/// In a stamp, beside the position: the value is out, and its reader will not look at the slot again.
-const READ: u64 = 2;
-
-/// One place. For the slot of position `p`:
-///
-/// | stamp         | the slot is                                  | who may touch `value`         |
-/// |---------------|----------------------------------------------|-------------------------------|
-/// | anything else | free, or claimed by a producer               | whoever moved `tail` from `p` |
-/// | `p`, WRITTEN  | full, or claimed by a consumer               | whoever moved `head` from `p` |
-/// | `p`, READ     | empty until its block stands elsewhere       | nobody                        |
-///
-/// In the last slot of a block READ is never written: whoever reads it decides about the block.
-struct Slot<T> {
-    stamp: AtomicU64,
-    value: UnsafeCell<MaybeUninit<T>>,
-}
-
-struct Block<T> {
-    /// Null until there is a next one.
-    next: AtomicPtr<Block<T>>,
-    slots: [Slot<T>; SLOTS as usize],
-}
+const RESERVED_MAX: usize = (ONE / RESERVED - 1) as usize;
 
 /// One end, on lines of its own: two, as they are fetched in pairs.
 ///
@@ -92,102 +63,59 @@ struct End<T> {
     /// The position, from bit 21 up; in `tail`, below that, the reserved places and CLOSED.
     word: AtomicU64,
     block: AtomicPtr<Block<T>>,
-    /// In `head`: a position that `tail` has reached.
+    /// A position that the other end has reached.
     seen: AtomicU64,
+    /// In `tail`: the most messages that there were. A push that might make more looks closer.
+    peak: AtomicU64,
 }
 
-/// Blocks that are in neither end's way.
-struct Stock<T> {
-    /// Nobody looks at these.
-    spare: Vec<Box<Block<T>>>,
-    /// Left by `head`; some slots may still be read. The claims are of the first slots.
-    aside: Vec<Claim<T>>,
-}
-
-/// See the head of this file.
-pub(crate) struct Chain<T> {
+/// See the head of this file. `C` are the consumers: [`Sole`](crate::ring::Sole) has a handle, in `sole.rs`.
+pub(crate) struct Chain<T, C: Users = Many> {
     tail: End<T>,
     head: End<T>,
     stock: Mutex<Stock<T>>,
+    /// The sole consumer's handle exists.
+    is_consumed: AtomicBool,
+    users: PhantomData<C>,
 }
 
-/// A position that was claimed at one end and is not done with, and its block.
-struct Claim<T> {
-    block: NonNull<Block<T>>,
-    position: u64,
-}
-
-// SAFETY: it is the right to one slot (table at `Slot`), or to a block; a value may be moved in by one thread
-// and out by another, so `T: Send`. No `&T` is ever handed out. By this, and as the rest of them allows it, a
-// `Stock` may be sent, and so a `Chain`, which owns the other blocks by atomic pointers, sent and shared.
-unsafe impl<T: Send> Send for Claim<T> {}
+// No foreign code runs between two steps of a protocol, so no panic leaves one half done.
+impl<T, C: Users> UnwindSafe for Chain<T, C> {}
+impl<T, C: Users> RefUnwindSafe for Chain<T, C> {}
 
 /// One that is to be written.
 struct Place<T>(Claim<T>);
 
 /// Some in a row, in one block, that are to be read: the first, and how many.
-struct Places<'a, T>(Claim<T>, u64, &'a Chain<T>);
+struct Places<'a, T, C: Users>(Claim<T>, u64, &'a Chain<T, C>);
 
+#[inline]
 fn position(word: u64) -> u64 {
     word & !(ONE - 1)
 }
 
+#[inline]
 fn reserved(tail: u64) -> u64 {
     (tail & (ONE - 1)) / RESERVED
 }
 
-/// Where in its block a position is.
-fn offset(word: u64) -> u64 {
-    word / ONE % LAP
-}
-
 /// How many messages there were before a position, were it not for wrapping.
+#[inline]
 fn count(word: u64) -> u64 {
     word / ONE / LAP * SLOTS + offset(word).min(SLOTS)
 }
 
 /// How many messages there are from one position to a later one.
+#[inline]
 fn distance(from: u64, to: u64) -> u64 {
     let laps = (to / ONE / LAP).wrapping_sub(from / ONE / LAP) % (u64::MAX / ONE / LAP + 1);
     laps * SLOTS + offset(to).min(SLOTS) - offset(from).min(SLOTS)
 }
 
 /// Whether `a` is further than `b`; both within half of all there are.
+#[inline]
 fn is_past(a: u64, b: u64) -> bool {
     (a.wrapping_sub(b) as i64) > 0
-}
-
-impl<T> Block<T> {
-    /// Made where it stays: a block of large values may be more than a stack holds.
-    fn new() -> Box<Block<T>> {
-        let mut block = Box::<Block<T>>::new_uninit();
-        let to = block.as_mut_ptr();
-        // SAFETY: this writes to the block's memory, which is ours, and reads nothing. Then both fields have
-        // been written: every slot, and the link.
-        unsafe {
-            for at in 0..SLOTS as usize {
-                // No position has both marks.
-                let stamp = AtomicU64::new(WRITTEN | READ);
-                let value = UnsafeCell::new(MaybeUninit::uninit());
-                (&raw mut (*to).slots[at]).write(Slot { stamp, value });
-            }
-            (&raw mut (*to).next).write(AtomicPtr::new(ptr::null_mut()));
-            block.assume_init()
-        }
-    }
-}
-
-impl<T> Claim<T> {
-    fn block(&self) -> &Block<T> {
-        // SAFETY: blocks are freed by the stock only, which is given one after its last slot was read, and
-        // then waits until all others are READ. Ours is neither, as long as this claim stands; or it is a claim
-        // of the stock itself.
-        unsafe { self.block.as_ref() }
-    }
-
-    fn slot(&self) -> &Slot<T> {
-        &self.block().slots[offset(self.position) as usize]
-    }
 }
 
 impl<T> Place<T> {
@@ -198,13 +126,12 @@ impl<T> Place<T> {
             // SAFETY: table at `Slot`, first row: the value is ours to write.
             unsafe { (*cell).write(value) };
         });
-        // Ordering: Release pairs with the Acquire in `Places::next`: it sees the value.
-        slot.stamp.store(self.0.position | WRITTEN, Release);
+        slot.stamp.set(self.0.position | WRITTEN);
     }
 }
 
 /// Moves the values out.
-impl<T> Iterator for Places<'_, T> {
+impl<T, C: Users> Iterator for Places<'_, T, C> {
     type Item = T;
 
     #[inline]
@@ -212,30 +139,38 @@ impl<T> Iterator for Places<'_, T> {
         let Places(claim, left, chain) = self;
         *left = left.checked_sub(1)?;
         let (position, slot) = (claim.position, claim.slot());
-        let mut spin = Spin::new();
-        // Ordering: Acquire pairs with the stamp written in `Place::write`: we see the value.
-        while slot.stamp.load(Acquire) != position | WRITTEN {
-            spin.turn();
-        }
+        // What this waits for is set in `Place::write`: the value is in.
+        slot.stamp.wait_for(position | WRITTEN);
         // SAFETY: table at `Slot`, second row: the value is there, and ours to take. Nobody reads it again, as
         // neither `head` nor this claim comes back here.
         let value = slot.value.with(|cell| unsafe { (*cell).assume_init_read() });
         if offset(position) + 1 == SLOTS {
             chain.put_away(claim);
-        } else {
-            // Ordering: Release pairs with the Acquire in `Stock::sort`: the value is out.
-            slot.stamp.store(position | READ, Release);
+        } else if C::MANY {
+            // Looked for in `Stock::sort`: the value is out.
+            slot.stamp.set(position | READ);
         }
         claim.position = position.wrapping_add(ONE);
         Some(value)
     }
 }
 
-impl<T> Chain<T> {
-    pub(crate) fn new() -> Chain<T> {
+impl<T, C: Users> Chain<T, C> {
+    fn empty() -> Chain<T, C> {
         let first = Box::into_raw(Block::new());
-        let end = || End { word: AtomicU64::new(0), block: AtomicPtr::new(first), seen: AtomicU64::new(0) };
-        Chain { tail: end(), head: end(), stock: Mutex::new(Stock { spare: Vec::new(), aside: Vec::new() }) }
+        let end = || End {
+            word: AtomicU64::new(0),
+            block: AtomicPtr::new(first),
+            seen: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+        };
+        Chain {
+            tail: end(),
+            head: end(),
+            stock: Mutex::new(Stock { spare: Vec::new(), aside: Vec::new() }),
+            is_consumed: AtomicBool::new(false),
+            users: PhantomData,
+        }
     }
 
     /// Claims the position of `tail` and changes it by `add`. `may` says for a `tail` why not. Returns the
@@ -275,7 +210,32 @@ impl<T> Chain<T> {
         if let Some(next) = next {
             self.link(next, claimed.as_ref().ok().map(|(_, place)| place));
         }
+        // Ordering: Relaxed for the peak, which guards nothing. Positions count more than there are messages.
+        let seen = self.tail.seen.load(Acquire);
+        if let Ok((tail, _)) = claimed {
+            if tail.wrapping_sub(seen) / ONE >= self.tail.peak.load(Relaxed) {
+                self.note(tail);
+            }
+        }
         claimed
+    }
+
+    /// Looks how many messages there are with the one for which `tail` was moved on.
+    #[cold]
+    fn note(&self, tail: u64) {
+        let head = self.head.word.load(Acquire);
+        // Ordering: Release, and Acquire above, as in `claim`.
+        self.tail.seen.store(head, Release);
+        // Consumers may be past it by now.
+        let len = if is_past(head, tail) { 0 } else { distance(head, tail) + 1 };
+        // Ordering: Relaxed: a peak guards nothing.
+        let mut peak = self.tail.peak.load(Relaxed);
+        while peak < len {
+            match self.tail.peak.compare_exchange_weak(peak, len, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => peak = now,
+            }
+        }
     }
 
     /// Moves `tail` to the block `next`, if the claim is of the last slot before; else keeps `next`.
@@ -314,8 +274,14 @@ impl<T> Chain<T> {
         }
     }
 
+    /// How many places can be reserved at a time.
+    pub(crate) fn reserved_max(&self) -> usize {
+        RESERVED_MAX
+    }
+
     /// Reserves `count` places: each lets one value in, even after `close`, and is given up by
-    /// `push_reserved` or `unreserve`. `Full`: that would make more than [`RESERVED_MAX`].
+    /// `push_reserved` or `unreserve`. `Full`: that would make more than
+    /// [`reserved_max`](Self::reserved_max).
     pub(crate) fn reserve(&self, count: usize) -> Push {
         // Ordering: as in `claim`.
         let mut tail = self.tail.word.load(Acquire);
@@ -353,44 +319,37 @@ impl<T> Chain<T> {
         self.tail.word.fetch_sub(count as u64 * RESERVED, SeqCst) & CLOSED != 0
     }
 
-    /// Claims up to `limit` positions at `head`, in one block, or says why not.
+    /// How far `tail` has come, if `head` is behind it; or why not.
     #[inline]
-    fn lift(&self, limit: u64) -> Result<Places<'_, T>, Pop<T>> {
-        // Ordering: as in `claim`, here and below.
-        let mut head = self.head.word.load(Acquire);
-        let mut spin = Spin::new();
-        loop {
-            if offset(head) == SLOTS {
-                spin.turn();
-                head = self.head.word.load(Acquire);
-                continue;
+    fn seen(&self, head: u64) -> Result<u64, Pop<T>> {
+        // Ordering: as in `claim`.
+        let mut seen = self.head.seen.load(Acquire);
+        if !is_past(seen, head) {
+            let tail = self.tail.word.load(Acquire);
+            seen = position(tail);
+            if seen == head {
+                let is_last = tail & CLOSED != 0 && reserved(tail) == 0;
+                return Err(if is_last { Pop::Closed } else { Pop::Empty });
             }
-            let mut seen = self.head.seen.load(Acquire);
-            if !is_past(seen, head) {
-                let tail = self.tail.word.load(Acquire);
-                seen = position(tail);
-                if seen == head {
-                    let is_last = tail & CLOSED != 0 && reserved(tail) == 0;
-                    return Err(if is_last { Pop::Closed } else { Pop::Empty });
-                }
-                // Ordering: Release pairs with the load above: who sees it sees `tail` there, or further.
-                self.head.seen.store(seen, Release);
-            }
-            let block = self.head.block.load(Acquire);
-            let count = limit.min(SLOTS - offset(head)).min(distance(head, seen));
-            let next = head.wrapping_add(count * ONE);
-            match self.head.word.compare_exchange_weak(head, next, Release, Acquire) {
-                Ok(_) => {
-                    let block = NonNull::new(block).expect("each end has a block");
-                    let claim = Claim { block, position: head };
-                    if offset(next) == SLOTS {
-                        self.leave(&claim, next);
-                    }
-                    return Ok(Places(claim, count, self));
-                }
-                Err(now) => head = now,
-            }
+            // Ordering: Release pairs with the load above: who sees it sees `tail` there, or further.
+            self.head.seen.store(seen, Release);
         }
+        Ok(seen)
+    }
+
+    /// Takes the value at `head`, which nobody else moves meanwhile.
+    #[inline]
+    fn next(&self, head: u64) -> Result<T, Pop<T>> {
+        self.seen(head)?;
+        // Ordering: Relaxed: nobody else moves it.
+        let block = NonNull::new(self.head.block.load(Relaxed)).expect("each end has a block");
+        let (claim, next) = (Claim { block, position: head }, head.wrapping_add(ONE));
+        if offset(next) == SLOTS {
+            self.leave(&claim, next);
+        } else {
+            self.head.word.store(next, Release);
+        }
+        Ok(Places(claim, 1, self).next().expect("there is one place"))
     }
 
     /// Moves `head` from `position`, between two blocks, to the next one. The claim has the last slot before.
@@ -416,7 +375,7 @@ impl<T> Chain<T> {
         let first = claim.position.wrapping_sub((SLOTS - 1) * ONE);
         let mut stock = self.stock.lock();
         stock.aside.push(Claim { block: claim.block, position: first });
-        let surplus = stock.sort();
+        let surplus = stock.sort(C::MANY);
         drop(stock);
         drop(surplus);
     }
@@ -424,42 +383,11 @@ impl<T> Chain<T> {
     #[cold]
     fn unused_block(&self) -> Box<Block<T>> {
         let mut stock = self.stock.lock();
-        let surplus = stock.sort();
+        let surplus = stock.sort(C::MANY);
         let spare = stock.spare.pop();
         drop(stock);
         drop(surplus);
         spare.unwrap_or_else(Block::new)
-    }
-
-    /// Takes the oldest value.
-    #[inline]
-    pub(crate) fn pop(&self) -> Pop<T> {
-        match self.lift(1) {
-            Ok(mut places) => match places.next() {
-                Some(value) => Pop::Got(value),
-                None => unreachable!("there is one place at least"),
-            },
-            Err(why) => why,
-        }
-    }
-
-    /// Takes up to `limit` of the oldest values, one or more, and appends them.
-    pub(crate) fn pop_many(&self, limit: usize, to: &mut Vec<T>) -> Pop<usize> {
-        let before = to.len();
-        let mut left = limit;
-        while left > 0 {
-            let most = left.min(SLOTS as usize);
-            // Now, as nothing may go wrong between the claim and the end of the reading.
-            to.reserve(most);
-            match self.lift(most as u64) {
-                Ok(places) => to.extend(places),
-                Err(_) if to.len() > before => break,
-                Err(Pop::Closed) => return Pop::Closed,
-                Err(_) => return Pop::Empty,
-            }
-            left = limit - (to.len() - before);
-        }
-        Pop::Got(to.len() - before)
     }
 
     /// No push and no reservation goes through after this. False: that was so already.
@@ -502,73 +430,93 @@ impl<T> Chain<T> {
                 len: distance(head, tail) as usize,
                 reserved: reserved(tail) as usize,
                 closed: tail & CLOSED != 0,
+                // Ordering: Relaxed: a peak guards nothing.
+                peak: self.tail.peak.load(Relaxed) as usize,
                 pushed: count(tail),
                 popped: count(head),
             };
         }
     }
+}
+
+impl<T> Chain<T> {
+    pub(crate) fn new() -> Chain<T> {
+        Chain::empty()
+    }
+
+    /// Claims up to `limit` positions at `head`, in one block, or says why not.
+    #[inline]
+    fn lift(&self, limit: u64) -> Result<Places<'_, T, Many>, Pop<T>> {
+        // Ordering: as in `claim`, here and below.
+        let mut head = self.head.word.load(Acquire);
+        let mut spin = Spin::new();
+        loop {
+            if offset(head) == SLOTS {
+                spin.turn();
+                head = self.head.word.load(Acquire);
+                continue;
+            }
+            let seen = self.seen(head)?;
+            let block = self.head.block.load(Acquire);
+            let count = limit.min(SLOTS - offset(head)).min(distance(head, seen));
+            let next = head.wrapping_add(count * ONE);
+            match self.head.word.compare_exchange_weak(head, next, Release, Acquire) {
+                Ok(_) => {
+                    let block = NonNull::new(block).expect("each end has a block");
+                    let claim = Claim { block, position: head };
+                    if offset(next) == SLOTS {
+                        self.leave(&claim, next);
+                    }
+                    return Ok(Places(claim, count, self));
+                }
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Takes the oldest value.
+    #[inline]
+    pub(crate) fn pop(&self) -> Pop<T> {
+        match self.lift(1) {
+            Ok(mut places) => match places.next() {
+                Some(value) => Pop::Got(value),
+                None => unreachable!("there is one place at least"),
+            },
+            Err(why) => why,
+        }
+    }
+
+    /// Takes up to `limit` of the oldest values, one or more, and appends them.
+    pub(crate) fn pop_many(&self, limit: usize, to: &mut Vec<T>) -> Pop<usize> {
+        let before = to.len();
+        let mut left = limit;
+        while left > 0 {
+            let most = left.min(SLOTS as usize);
+            // Now, as nothing may go wrong between the claim and the end of the reading.
+            to.reserve(most);
+            match self.lift(most as u64) {
+                Ok(places) => to.extend(places),
+                Err(_) if to.len() > before => break,
+                Err(Pop::Closed) => return Pop::Closed,
+                Err(_) => return Pop::Empty,
+            }
+            left = limit - (to.len() - before);
+        }
+        Pop::Got(to.len() - before)
+    }
 
     /// Drops what is in the chain, one by one. A drop that panics does not keep the others.
     pub(crate) fn drain(&self) {
-        struct Rest<'a, T>(&'a Chain<T>);
-        impl<T> Drop for Rest<'_, T> {
-            fn drop(&mut self) {
-                self.0.drain();
-            }
-        }
-        while let Pop::Got(value) = self.pop() {
-            let rest = Rest(self);
-            drop(value);
-            mem::forget(rest);
-        }
+        drop_all(iter::from_fn(|| if let Pop::Got(value) = self.pop() { Some(value) } else { None }));
     }
 }
 
-impl<T> Stock<T> {
-    /// Looks whether blocks that were put aside have been read to the end meanwhile. Returns those that are
-    /// too many, for the caller to drop after the lock.
-    #[must_use]
-    fn sort(&mut self) -> Vec<Box<Block<T>>> {
-        let mut surplus = Vec::new();
-        let mut at = 0;
-        while let Some(first) = self.aside.get(at) {
-            let is_read = (0..SLOTS - 1).rev().all(|step| {
-                let position = first.position.wrapping_add(step * ONE);
-                // Ordering: Acquire pairs with the mark in `Places::next`: its reader is through.
-                first.block().slots[step as usize].stamp.load(Acquire) == position | READ
-            });
-            if is_read {
-                let first = self.aside.swap_remove(at);
-                // SAFETY: from `Box::into_raw`, in `link` or `Chain::new`. Both ends are past it, and every
-                // slot was read: the last one before it came here.
-                let block = unsafe { Box::from_raw(first.block.as_ptr()) };
-                surplus.extend(self.keep(block));
-            } else {
-                at += 1;
-            }
-        }
-        surplus
-    }
-
-    /// Keeps a block that nobody looks at, or returns it for the caller to drop after the lock.
-    #[must_use]
-    fn keep(&mut self, block: Box<Block<T>>) -> Option<Box<Block<T>>> {
-        if self.spare.len() >= SPARE {
-            return Some(block);
-        }
-        // Ordering: Relaxed: the block is published when it is linked.
-        block.next.store(ptr::null_mut(), Relaxed);
-        self.spare.push(block);
-        None
-    }
-}
-
-impl<T> Drop for Chain<T> {
+impl<T, C: Users> Drop for Chain<T, C> {
     fn drop(&mut self) {
-        struct Last<'a, T>(&'a mut Chain<T>);
-        impl<T> Drop for Last<'_, T> {
+        struct Last<'a, T, C: Users>(&'a mut Chain<T, C>);
+        impl<T, C: Users> Drop for Last<'_, T, C> {
             fn drop(&mut self) {
-                drop(self.0.stock.lock().sort());
+                drop(self.0.stock.lock().sort(C::MANY));
                 // Ordering: Relaxed: nobody else is left.
                 let block = self.0.head.block.load(Relaxed);
                 // SAFETY: from `Box::into_raw`. The chain is empty, so both ends are in this block, and those
@@ -577,6 +525,7 @@ impl<T> Drop for Chain<T> {
             }
         }
         let last = Last(self);
-        last.0.drain();
+        // Ordering: Relaxed, as above.
+        drop_all(iter::from_fn(|| last.0.next(last.0.head.word.load(Relaxed)).ok()));
     }
 }

@@ -13,7 +13,9 @@ fn push<T>(chain: &Chain<T>, value: T) -> Push {
 mod unit {
     use std::collections::VecDeque;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::ptr;
 
+    use super::block::SPARE;
     use super::*;
     use crate::testing::Ledger;
 
@@ -47,6 +49,7 @@ mod unit {
             let chain = chain_at(start);
             let mut model = VecDeque::new();
             let (mut reserved, mut pushed, mut popped) = (0, count(start), count(start));
+            let mut peak = 0;
             for step in 0..40_000_u64 {
                 // Phases that fill it take turns with phases that empty it.
                 let favour = 2 + 3 * usize::from(step / 500 % 2 == 0);
@@ -86,7 +89,9 @@ mod unit {
                     }
                 }
                 let look = chain.look();
+                peak = peak.max(model.len());
                 assert_eq!((look.len, look.reserved, look.closed), (model.len(), reserved, false));
+                assert_eq!(look.peak, peak);
                 // They wrap too, but not at a power of two.
                 let wraps = (u64::MAX / ONE / LAP + 1) * SLOTS;
                 assert_eq!((look.pushed, look.popped), (pushed % wraps, popped % wraps));
@@ -99,6 +104,56 @@ mod unit {
     fn it_is_shared_when_what_it_carries_may_be_sent() {
         fn is_shared<T: Send + Sync>(_: &T) {}
         is_shared(&Chain::<std::cell::Cell<u8>>::new());
+    }
+
+    #[test]
+    fn a_sole_consumer_does_what_a_deque_does() {
+        let mut random = Random(0x2545_F491_4F6C_DD1D);
+        let (chain, mut consumer) = mpsc();
+        let mut model = VecDeque::new();
+        for step in 0..40_000_u64 {
+            let favour = 1 + 2 * usize::from(step / 500 % 2 == 0);
+            match random.below(6) {
+                n if n < favour => {
+                    assert_eq!(chain.push(&mut Some(step)), Push::Done);
+                    model.push_back(step);
+                }
+                5 => {
+                    let limit = 1 + random.below(80);
+                    let mut got = Vec::new();
+                    let taken = limit.min(model.len());
+                    let expect = if taken == 0 { Pop::Empty } else { Pop::Got(taken) };
+                    assert_eq!(consumer.pop_many(limit, &mut got), expect);
+                    assert_eq!(got, model.drain(..taken).collect::<Vec<_>>());
+                }
+                _ => assert_eq!(consumer.pop(), model.pop_front().map_or(Pop::Empty, Pop::Got)),
+            }
+            assert_eq!(
+                (chain.ready(), chain.look().popped + model.len() as u64),
+                (model.len(), chain.look().pushed)
+            );
+            assert_eq!(chain.stock.lock().aside.len(), 0);
+        }
+        assert!(chain.close());
+        consumer.drain();
+        assert_eq!(consumer.pop(), Pop::Closed);
+    }
+
+    #[test]
+    fn there_is_one_consumer_at_a_time() {
+        let ledger = Ledger::new();
+        let (chain, mut first) = mpsc();
+        for id in 0..100 {
+            assert_eq!(chain.push(&mut Some(ledger.message(id))), Push::Done);
+        }
+        assert!(Consumer::of(&chain).is_none());
+        assert!(matches!(first.pop(), Pop::Got(message) if message.1 == 0));
+        drop(first);
+        let mut second = Consumer::of(&chain).unwrap();
+        assert!(matches!(second.pop(), Pop::Got(message) if message.1 == 1));
+        assert!(ptr::eq(&raw const **second.chain(), &raw const *chain));
+        drop((chain, second));
+        assert_eq!(ledger.drops(), 100);
     }
 
     #[test]
@@ -358,6 +413,51 @@ mod model {
             all.sort_unstable();
             all.extend(rest(&chain));
             assert_eq!(all, [1, 2, 3, 4, 5]);
+        });
+    }
+
+    #[test]
+    fn two_producers_meet_a_sole_consumer_at_the_end_of_a_block() {
+        shim::model(|| {
+            let (chain, mut consumer) = mpsc();
+            for _ in 0..SLOTS - 1 {
+                assert_eq!((chain.push(&mut Some(0)), consumer.pop()), (Push::Done, Pop::Got(0)));
+            }
+            let producers = [1, 2].map(|value| {
+                let chain = chain.clone();
+                thread::spawn(move || assert_eq!(chain.push(&mut Some(value)), Push::Done))
+            });
+            let mut all = Vec::new();
+            let _ = consumer.pop_many(2, &mut all);
+            producers.into_iter().for_each(|producer| producer.join().unwrap());
+            let _ = consumer.pop_many(3, &mut all);
+            all.sort_unstable();
+            assert_eq!((all, consumer.pop()), (vec![1, 2], Pop::Empty));
+        });
+    }
+
+    #[test]
+    fn a_consumer_makes_way_for_another() {
+        shim::model(|| {
+            let (chain, mut consumer) = mpsc();
+            for value in 1..=2 {
+                assert_eq!(chain.push(&mut Some(value)), Push::Done);
+            }
+            let other = thread::spawn({
+                let chain = chain.clone();
+                move || {
+                    let mut consumer = loop {
+                        match Consumer::of(&chain) {
+                            Some(consumer) => break consumer,
+                            None => thread::yield_now(),
+                        }
+                    };
+                    consumer.pop()
+                }
+            });
+            assert_eq!(consumer.pop(), Pop::Got(1));
+            drop(consumer);
+            assert_eq!(other.join().unwrap(), Pop::Got(2));
         });
     }
 

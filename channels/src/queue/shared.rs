@@ -39,7 +39,7 @@ use super::units::{IsClosed, Tasks, Units};
 use super::{QueueState, QueueStats};
 use crate::probe;
 use crate::shim::Ordering::Relaxed;
-use crate::shim::task::AtomicUsize;
+use crate::shim::task::AtomicU64;
 use crate::shim::{Mutex, MutexGuard, const_unless_model, thread_number};
 use crate::wait_queue::{Outcome, Waiter};
 
@@ -47,7 +47,7 @@ use crate::wait_queue::{Outcome, Waiter};
 pub(super) struct Shared<T> {
     state: Mutex<State<T>>,
     /// The number of the thread that compares under the lock; 0: none does.
-    comparer: AtomicUsize,
+    comparer: AtomicU64,
     maxsize: usize,
     /// Not used by a queue without a limit.
     room: Units,
@@ -68,7 +68,7 @@ impl<T> Shared<T> {
         pub(super) fn new(maxsize: usize, store: Store<T>) -> Shared<T> {
             Shared {
                 state: Mutex::new(State { store, closed: false, put: 0, taken: 0, peak: 0 }),
-                comparer: AtomicUsize::new(0),
+                comparer: AtomicU64::new(0),
                 maxsize,
                 room: Units::new(if maxsize <= Units::MAX { maxsize } else { 0 }),
                 items: Units::new(0),
@@ -319,9 +319,9 @@ impl<T> Shared<T> {
             len,
             maxsize: self.maxsize,
             unfinished: self.tasks.unfinished(),
-            waiting_put: self.room.line.waiters(),
-            waiting_get: self.items.line.waiters(),
-            waiting_join: self.tasks.line.waiters(),
+            waiting_put: self.room.line.count_waiters(),
+            waiting_get: self.items.line.count_waiters(),
+            waiting_join: self.tasks.line.count_waiters(),
             peak: state.peak,
             put: state.put,
             taken: state.taken,

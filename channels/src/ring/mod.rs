@@ -1,315 +1,258 @@
-//! Layer 0. A bounded queue for many producers and many consumers that never waits.
+//! Layer 0. A bounded queue for many producers and many consumers that never waits for room or for messages.
 //!
-//! Owns the slots and two words, `tail` and `head`. Names nothing but the shim; who waits for room or for
-//! messages is the business of `channel::bounded`, its only caller.
+//! Owns the slots and two ends, `tail` and `head`. Names nothing but the shim; who waits for room or for
+//! messages is the business of `channel`, its only caller.
 //!
 //! Based on Vyukov's bounded MPMC queue <https://www.1024cores.net/home/lock-free-algorithms/queues>: each
-//! slot has a stamp that says for which lap of the ring it is free or full, so that a push or a pop is one
-//! compare-exchange of `tail` or `head`, and one write of the stamp. We differ in these points:
-//! - A position is a lap and an index, as in crossbeam's `ArrayQueue`, so any capacity from 1 up will do.
+//! slot has a stamp that says for which lap of the ring it is free or full; a push or a pop claims a position
+//! by one compare-exchange of its end, and then has the slot of that position to itself. We differ in these
+//! points:
+//! - Whether there is room, or a message, is told by the two ends, not by the stamp. Each end has on its own
+//!   line what was last seen of the other one, so that the other line is fetched only when that is used up.
 //! - `tail` also counts the places that are *reserved*, and says whether the ring is closed. So a
 //!   reservation, which in tokio's channel costs every message two operations on a semaphore, costs those who
 //!   make none nothing; and no push goes through after `close`.
-//! - A stamp is written by a `SeqCst` read-modify-write, which is what `WaitQueue::release` asks of whoever
-//!   frees a unit.
-//! - Nobody spins. If a slot is claimed but not yet written, or not yet read, the answer is `Busy`: another
-//!   thread is between two instructions of its own and will call `release` when it is through. The caller
-//!   decides what to do.
+//! - Any capacity from 1 up will do; there are as many slots as the next power of two.
+//!
+//! # The unit is put in by the claim
+//! `WaitQueue::release` asks that whoever puts a unit in, a message or a free place, does so by a `SeqCst`
+//! read-modify-write. Here that is the claim, before the value is in its slot, or out of it; [`Ring::ready`]
+//! and [`Ring::free`] count the positions that were claimed. Whoever claims a position in its turn *waits*,
+//! actively, until the one before is through with the slot: that one has a move of `T` to go, runs no code of
+//! the user's meanwhile, and takes no lock, so the wait lasts as long as that, or until the system lets a
+//! thread that lost its processor right there run again. (Were the unit put in by the stamp, each push and
+//! each pop would need a second read-modify-write, which is most of what they cost.)
+//!
+//! # Ends with one user
+//! An end that has one user for sure ([`Sole`]; `sole.rs` has the handles) needs no claim: it moves the value first,
+//! and then its end, by one read-modify-write too, for the same reason. So who uses the other end finds the
+//! slot ready, and the stamp that would say so is neither written nor read.
+//!
+//! Waits cannot be in a circle: who writes position `p` waits for the reader of the lap before, and who reads
+//! `p` waits for its writer, so each waits for a smaller position.
 
+use std::iter;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use crate::shim::Ordering::{AcqRel, Acquire, Release, SeqCst};
-use crate::shim::task::AtomicU64;
-use crate::shim::{UnsafeCell, thread};
+use crate::shim::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::shim::task::{AtomicBool, AtomicU64};
+use crate::shim::{Mutex, Stamp, UnsafeCell};
 
+mod answer;
+mod sole;
 #[cfg(test)]
 mod tests;
 
-/// The largest capacity: laps keep at least seven bits then.
+pub(crate) use answer::{Force, Look, Many, Pop, Push, Sole, Users, drop_all};
+#[allow(unused_imports, reason = "what the typed channels stand on")]
+pub(crate) use sole::{Consumer, Producer, mpsc, spsc};
+
+/// The largest capacity.
 pub(crate) const CAPACITY_MAX: usize = 1 << 28;
 
 /// In `tail`: no new push and no new reservation.
 const CLOSED: u64 = 1;
 /// In `tail`: one reserved place.
 const RESERVED: u64 = 2;
+/// One step of a position, in `tail` and in `head`.
+const ONE: u64 = 1 << 22;
+/// How many places can be reserved at a time, if the ring has so many.
+const RESERVED_MAX: usize = (ONE / RESERVED - 1) as usize;
 
-/// Keeps what is written by producers and by consumers apart: two lines, as they are fetched in pairs.
+/// In a stamp, beside the position: the value is there.
+const FULL: u64 = 1;
+
+/// One end, on lines of its own: two, as they are fetched in pairs.
 #[repr(align(128))]
 #[derive(Debug)]
-struct Padded(AtomicU64);
+struct End {
+    word: AtomicU64,
+    /// A position that the other end has reached.
+    seen: AtomicU64,
+    /// In `tail`: the most messages that there were, in steps. A push that might make more looks closer.
+    peak: AtomicU64,
+}
 
-/// One place. For the slot of position `p` in a lap:
+/// One place. For the slot of position `p`:
 ///
-/// | stamp       | the slot is                    | who may touch `value`         |
-/// |-------------|--------------------------------|-------------------------------|
-/// | `p`         | free, or claimed by a producer | whoever moved `tail` from `p` |
-/// | `p` + 1     | full, or claimed by a consumer | whoever moved `head` from `p` |
-/// | `p` + a lap | free for the next lap          | as in the first row           |
+/// | stamp       | the slot is                              | who may touch `value`         |
+/// |-------------|------------------------------------------|-------------------------------|
+/// | `p`         | free, or claimed by a producer           | whoever moved `tail` from `p` |
+/// | `p`, FULL   | full, or claimed by a consumer           | whoever moved `head` from `p` |
+/// | `p` + a lap | free for the next lap                    | as in the first row           |
+///
+/// FULL is written where there are many producers, `p` + a lap where there are many consumers. A sole one is
+/// who will move the end from `p`, next; and finds the slot free, or full, whenever the ends say so.
 struct Slot<T> {
-    stamp: AtomicU64,
+    stamp: Stamp,
     value: UnsafeCell<MaybeUninit<T>>,
 }
 
-/// See the head of this file.
-pub(crate) struct Ring<T> {
-    /// `lap, index, reserved places, CLOSED`, from the high bits to the low. The fields for the index and for
-    /// the reserved places hold any number from 0 to the capacity.
-    tail: Padded,
-    /// `lap, index`, in the same bits.
-    head: Padded,
-    slots: Box<[Slot<T>]>,
-    /// One step of the index.
-    one: u64,
-    /// One step of the lap.
-    lap: u64,
-}
-
 // SAFETY: a value is moved in on one thread and out on another, so `T: Send`. No `&T` is ever handed out, and
-// the stamps see to it that a slot's value has one user at a time (table at `Slot`).
-unsafe impl<T: Send> Send for Ring<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Ring<T> {}
+// the stamps see to it that a slot's value has one user at a time (table above).
+unsafe impl<T: Send> Sync for Slot<T> {}
 
-/// The slot of a position that was claimed by moving `tail` from there: free, and for whoever has this to fill.
-struct Place<'a, T> {
-    slot: &'a Slot<T>,
-    full: u64,
+/// See the head of this file. `P` are the producers, `C` the consumers.
+pub(crate) struct Ring<T, P: Users = Many, C: Users = Many> {
+    /// The position, from bit 22 up; below that, the reserved places and CLOSED.
+    tail: End,
+    /// The position, in the same bits.
+    head: End,
+    /// As many as the next power of two.
+    slots: Box<[Slot<T>]>,
+    /// In steps of a position.
+    capacity: u64,
+    /// Held by the one who puts in more than there is room for.
+    displacing: Mutex<()>,
+    /// The sole consumer's handle exists.
+    is_consumed: AtomicBool,
+    users: PhantomData<(P, C)>,
 }
 
-impl<T> Place<'_, T> {
-    #[inline]
-    fn fill(self, value: T) {
-        self.slot.value.with_mut(|cell| {
-            // SAFETY: table at `Slot`, first row: the value is ours to write.
-            unsafe { (*cell).write(value) };
-        });
-        // Ordering: Release pairs with the Acquire load of the stamp in `pop`: it sees the value. SeqCst, and
-        // a read-modify-write, for `WaitQueue::release`, which our caller calls next.
-        self.slot.stamp.swap(self.full, SeqCst);
-    }
+// No foreign code runs between two steps of a protocol, so no panic leaves one half done.
+impl<T, P: Users, C: Users> UnwindSafe for Ring<T, P, C> {}
+impl<T, P: Users, C: Users> RefUnwindSafe for Ring<T, P, C> {}
+
+/// Positions in a row that were claimed and are not done with: from the one to before the other.
+struct Places<'a, T, P: Users, C: Users> {
+    ring: &'a Ring<T, P, C>,
+    position: u64,
+    end: u64,
 }
 
-/// What came of a push or a reservation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-pub(crate) enum Push {
-    Done,
-    Full,
-    Closed,
-    /// See the head of the file.
-    Busy,
+#[inline]
+fn position(word: u64) -> u64 {
+    word & !(ONE - 1)
 }
 
-/// What came of a pop.
-#[derive(PartialEq, Eq, Debug)]
-#[must_use]
-pub(crate) enum Pop<T> {
-    Got(T),
-    Empty,
-    /// Empty for good: closed, and no place is reserved.
-    Closed,
-    /// See the head of the file.
-    Busy,
+#[inline]
+fn reserved(tail: u64) -> u64 {
+    (tail & (ONE - 1)) / RESERVED
 }
 
-/// What came of a push that makes room for itself.
-#[derive(PartialEq, Eq, Debug)]
-#[must_use]
-pub(crate) enum Force<T> {
-    Done,
-    /// This was the oldest, and is out.
-    Displaced(T),
-    /// There is nothing to displace: every place is reserved.
-    Full,
-    /// Closed. If that happened in the middle, the oldest value is out all the same.
-    Closed(Option<T>),
-    Busy,
+/// What a `tail` and a `head` of the same time, or an older one, leave no room for: messages, and reserved
+/// places. In steps.
+#[inline]
+fn used(tail: u64, head: u64) -> u64 {
+    position(tail).wrapping_sub(head) + reserved(tail) * ONE
 }
 
-/// One look at both ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Look {
-    pub(crate) len: usize,
-    pub(crate) reserved: usize,
-    pub(crate) closed: bool,
-    /// How many were pushed and popped so far; they wrap, after 2^40 at the least for up to a million places.
-    pub(crate) pushed: u64,
-    pub(crate) popped: u64,
+/// How far it is from `head` to `seen`, which may be behind it. In steps.
+#[inline]
+fn ready(head: u64, seen: u64) -> u64 {
+    (seen.wrapping_sub(head) as i64).max(0) as u64
 }
 
-impl<T> Ring<T> {
-    /// A ring of `capacity` places, from 1 to [`CAPACITY_MAX`].
-    pub(crate) fn new(capacity: usize) -> Ring<T> {
+impl<T, P: Users, C: Users> Ring<T, P, C> {
+    fn with_capacity(capacity: usize) -> Ring<T, P, C> {
         assert!((1..=CAPACITY_MAX).contains(&capacity));
-        let bits = u64::BITS - (capacity as u64).leading_zeros();
-        let one = 1 << (1 + bits);
-        let lap = one << bits;
-        let slots = (0..capacity as u64)
-            .map(|index| Slot {
-                stamp: AtomicU64::new(index * one),
-                value: UnsafeCell::new(MaybeUninit::uninit()),
-            })
+        let slots = (0..capacity.next_power_of_two() as u64)
+            .map(|at| Slot { stamp: Stamp::new(at * ONE), value: UnsafeCell::new(MaybeUninit::uninit()) })
             .collect();
-        Ring { tail: Padded(AtomicU64::new(0)), head: Padded(AtomicU64::new(0)), slots, one, lap }
+        let end = || End { word: AtomicU64::new(0), seen: AtomicU64::new(0), peak: AtomicU64::new(0) };
+        Ring {
+            tail: end(),
+            head: end(),
+            slots,
+            capacity: capacity as u64 * ONE,
+            displacing: Mutex::new(()),
+            is_consumed: AtomicBool::new(false),
+            users: PhantomData,
+        }
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// The position in a word: its lap and index.
-    #[inline]
-    fn position(&self, word: u64) -> u64 {
-        word & !(self.one - 1)
-    }
-
-    #[inline]
-    fn reserved(&self, tail: u64) -> u64 {
-        (tail & (self.one - 1)) / RESERVED
-    }
-
-    #[inline]
-    fn index(&self, position: u64) -> u64 {
-        (position & (self.lap - 1)) / self.one
+        (self.capacity / ONE) as usize
     }
 
     #[inline]
     fn slot(&self, position: u64) -> &Slot<T> {
-        &self.slots[self.index(position) as usize]
+        &self.slots[(position / ONE) as usize & (self.slots.len() - 1)]
     }
 
-    /// The caller moved `tail` from `position`, having seen with Acquire that its slot is free, and calls this
-    /// once.
+    /// A `tail`, from this one on, that has room for a message; or why there is none.
     #[inline]
-    fn place(&self, position: u64) -> Place<'_, T> {
-        Place { slot: self.slot(position), full: position + self.one }
+    fn room(&self, tail: u64) -> Result<u64, Push> {
+        // Mostly, nothing is reserved, it is not closed, and there were more messages before, so there is
+        // room. (Ordering: Relaxed: a peak guards nothing.)
+        let plain = tail & (ONE - 1) == 0;
+        let len = tail.wrapping_sub(self.tail.seen.load(Acquire));
+        if plain && len < self.tail.peak.load(Relaxed) { Ok(tail) } else { self.look_for_room(tail) }
     }
 
-    /// The position `steps` further; at most one lap. Laps wrap.
-    #[inline]
-    fn advance(&self, position: u64, steps: u64) -> u64 {
-        let capacity = self.slots.len() as u64;
-        if self.index(position) + steps < capacity {
-            position + steps * self.one
-        } else {
-            // One lap on, and back by what is missing to a whole one.
-            position.wrapping_add(self.lap).wrapping_sub((capacity - steps) * self.one)
+    #[cold]
+    fn look_for_room(&self, tail: u64) -> Result<u64, Push> {
+        let (tail, head) = self.look_for_places(tail, self.capacity - ONE)?;
+        self.note(tail.wrapping_add(ONE), head);
+        Ok(tail)
+    }
+
+    /// Notes that there are, or will be, so many messages.
+    fn note(&self, tail: u64, head: u64) {
+        let len = position(tail).wrapping_sub(head).min(self.capacity);
+        // Ordering: Relaxed: a peak guards nothing.
+        let mut peak = self.tail.peak.load(Relaxed);
+        while peak < len {
+            match self.tail.peak.compare_exchange_weak(peak, len, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => peak = now,
+            }
         }
     }
 
-    /// How far `to` is from `from`; at most one lap.
-    #[inline]
-    fn distance(&self, from: u64, to: u64) -> u64 {
-        let lapped = (to ^ from) >= self.lap;
-        let capacity = if lapped { self.slots.len() as u64 } else { 0 };
-        self.index(to) + capacity - self.index(from)
-    }
-
-    /// Takes places at the end, or says why not: `filled` (0 or 1) to be filled by the caller, `reserve` for
-    /// later.
-    #[inline]
-    fn claim(&self, filled: u64, reserve: u64) -> Result<u64, Push> {
-        // Ordering: the stamps carry the values, not the two ends. Still each end is changed with Release and
-        // loaded with Acquire, here and below, so that two looks fit together: who sees a `tail` also sees
-        // every `head` that its producers needed to get there, and the other way round. So `tail - head` is
-        // never out of range.
-        let mut tail = self.tail.0.load(Acquire);
+    /// A `tail`, from this one on, of which so much `room` is used at most, and `head`; or why there is none.
+    fn look_for_places(&self, mut tail: u64, room: u64) -> Result<(u64, u64), Push> {
         loop {
             if tail & CLOSED != 0 {
                 return Err(Push::Closed);
             }
-            let position = self.position(tail);
-            let places = self.reserved(tail) + filled + reserve;
-            if places > self.slots.len() as u64 {
-                return Err(Push::Full);
-            }
-            // The last of the places we want is `last`. Consumers claim places in order, so if that one was
-            // left, then all before it are at least claimed.
-            let last = self.advance(position, places - 1);
-            // Ordering: Acquire pairs with the stamp written in `pop`: the value was moved out before we
-            // move ours in.
-            let is_free = self.slot(last).stamp.load(Acquire) == last
-                && (filled == 0 || last == position || self.slot(position).stamp.load(Acquire) == position);
-            if is_free {
-                let next = self.advance(position, filled) | ((tail & (self.one - 1)) + reserve * RESERVED);
-                match self.tail.0.compare_exchange_weak(tail, next, Release, Acquire) {
-                    Ok(_) => return Ok(position),
-                    Err(now) => tail = now,
-                }
-                continue;
-            }
-            // Ordering: Acquire, see above.
-            let head = self.head.0.load(Acquire);
-            let now = self.tail.0.load(Acquire);
+            // Ordering: as in `claim`.
+            let head = self.head.word.load(Acquire);
+            let now = self.tail.word.load(Acquire);
             if now != tail {
                 tail = now;
                 continue;
             }
-            let wanted = self.distance(head, position) + places;
-            return Err(if wanted > self.slots.len() as u64 { Push::Full } else { Push::Busy });
-        }
-    }
-
-    /// Moves `head` on from a position whose slot is full, and the value out of that slot, which is for the
-    /// caller to vacate. `None`: it is not full. `Err`: `head` is elsewhere, or the exchange failed for no reason.
-    #[inline]
-    fn lift(&self, head: u64) -> Option<Result<(T, &Slot<T>), u64>> {
-        let slot = self.slot(head);
-        // Ordering: Acquire pairs with the stamp written in `Place::fill`: we see the value.
-        if slot.stamp.load(Acquire) != head + self.one {
-            return None;
-        }
-        // Ordering: Release, and Acquire for a failure, as in `claim`.
-        Some(self.head.0.compare_exchange_weak(head, self.advance(head, 1), Release, Acquire).map(|_| {
-            // SAFETY: table at `Slot`, second row: we saw the stamp and moved `head` from here, so the value
-            // is there, and ours to take. Nobody reads it again, as whoever vacates the slot does not look.
-            (slot.value.with(|cell| unsafe { (*cell).assume_init_read() }), slot)
-        }))
-    }
-
-    /// Takes the value out of `value` if there is room for it.
-    #[inline]
-    pub(crate) fn push(&self, value: &mut Option<T>) -> Push {
-        debug_assert!(value.is_some());
-        match self.claim(1, 0) {
-            Ok(position) => {
-                if let Some(value) = value.take() {
-                    self.place(position).fill(value);
-                }
-                Push::Done
+            if used(tail, head) > room {
+                return Err(Push::Full);
             }
-            Err(why) => why,
+            // Ordering: Release pairs with the load in `room`: who sees it sees `head` there, or further.
+            self.tail.seen.store(head, Release);
+            return Ok((tail, head));
         }
     }
 
-    /// Reserves `count` places, from 1 to the capacity. Each is given up by `push_reserved` or `unreserve`.
+    /// The slot of the position of a `tail` that the caller has moved from there.
+    #[inline]
+    fn place(&self, tail: u64) -> Place<'_, T, P, C> {
+        let position = position(tail);
+        Place { ring: self, position }
+    }
+
+    /// How many places can be reserved at a time.
+    pub(crate) fn reserved_max(&self) -> usize {
+        self.capacity().min(RESERVED_MAX)
+    }
+
+    /// Reserves `count` places. Each is given up by `push_reserved` or `unreserve`. `Full` too if that would
+    /// make more than [`reserved_max`](Self::reserved_max).
     pub(crate) fn reserve(&self, count: usize) -> Push {
-        self.claim(0, count as u64).map_or_else(|why| why, |_| Push::Done)
-    }
-
-    /// Puts a value in a place that was reserved, whether the ring is closed or not. True: it is closed.
-    ///
-    /// Waits, as an exception, for a consumer that is about to leave the place: it has nothing left to do but
-    /// that.
-    #[must_use]
-    pub(crate) fn push_reserved(&self, value: T) -> bool {
-        // Ordering: Acquire and Release, here and below, as in `claim`.
-        let mut tail = self.tail.0.load(Acquire);
+        // Ordering: as in `claim`.
+        let mut tail = self.tail.word.load(Acquire);
         loop {
-            let position = self.position(tail);
-            if self.slot(position).stamp.load(Acquire) != position {
-                thread::yield_now();
-                tail = self.tail.0.load(Acquire);
-                continue;
+            let steps = count.min(self.capacity()) as u64 * ONE;
+            tail = match self.look_for_places(tail, self.capacity - steps) {
+                Ok((tail, _)) => tail,
+                Err(why) => return why,
+            };
+            if count > self.reserved_max() - reserved(tail) as usize {
+                return Push::Full;
             }
-            let next = self.advance(position, 1) | ((tail & (self.one - 1)) - RESERVED);
-            // Ordering: Acquire also for the change itself: if it comes after a `close`, what was done before
-            // that is seen, such as the end of the last receiver.
-            match self.tail.0.compare_exchange_weak(tail, next, AcqRel, Acquire) {
-                Ok(_) => {
-                    self.place(position).fill(value);
-                    return tail & CLOSED != 0;
-                }
+            let next = tail + count as u64 * RESERVED;
+            match self.tail.word.compare_exchange_weak(tail, next, Release, Acquire) {
+                Ok(_) => return Push::Done,
                 Err(now) => tail = now,
             }
         }
@@ -319,262 +262,303 @@ impl<T> Ring<T> {
     #[must_use]
     pub(crate) fn unreserve(&self, count: usize) -> bool {
         // Ordering: SeqCst, a read-modify-write, for `WaitQueue::release`, which our caller calls next.
-        self.tail.0.fetch_sub(count as u64 * RESERVED, SeqCst) & CLOSED != 0
+        self.tail.word.fetch_sub(count as u64 * RESERVED, SeqCst) & CLOSED != 0
     }
 
-    /// Takes the oldest value.
-    #[inline]
-    pub(crate) fn pop(&self) -> Pop<T> {
-        // Ordering: Acquire and Release for both ends as in `claim`.
-        let mut head = self.head.0.load(Acquire);
+    /// Where `head` is now, and how far `tail` has come, if that is further.
+    #[cold]
+    fn look_for_values(&self, mut head: u64) -> Result<(u64, u64), Pop<T>> {
         loop {
-            match self.lift(head) {
-                Some(Ok((value, slot))) => {
-                    // Ordering: Release pairs with the Acquire in `claim`: the value is out. SeqCst as in
-                    // `Place::fill`.
-                    slot.stamp.swap(head.wrapping_add(self.lap), SeqCst);
-                    return Pop::Got(value);
-                }
-                Some(Err(now)) => {
-                    head = now;
-                    continue;
-                }
-                None => {}
-            }
-            let tail = self.tail.0.load(Acquire);
-            let now = self.head.0.load(Acquire);
+            let tail = self.tail.word.load(Acquire);
+            let now = self.head.word.load(Acquire);
             if now != head {
                 head = now;
                 continue;
             }
-            return if self.position(tail) != head {
-                Pop::Busy
-            } else if tail & CLOSED != 0 && self.reserved(tail) == 0 {
-                Pop::Closed
-            } else {
-                Pop::Empty
-            };
+            let seen = position(tail);
+            if seen == head {
+                let is_last = tail & CLOSED != 0 && reserved(tail) == 0;
+                return Err(if is_last { Pop::Closed } else { Pop::Empty });
+            }
+            // Ordering: Release pairs with the load in `lift`: who sees it sees `tail` there, or further.
+            self.head.seen.store(seen, Release);
+            return Ok((head, seen));
         }
-    }
-
-    /// Takes up to `limit` of the oldest values at once, and appends them. The stamps are written weakly: the
-    /// caller goes on with `WaitQueue::release_after_store`.
-    pub(crate) fn pop_many(&self, limit: usize, to: &mut Vec<T>) -> Pop<usize> {
-        // Ordering: Acquire and Release for both ends as in `claim`.
-        let mut head = self.head.0.load(Acquire);
-        loop {
-            let most = limit.min(self.slots.len()) as u64;
-            let is_full = |&step: &u64| {
-                let position = self.advance(head, step);
-                // Ordering: Acquire as in `pop`.
-                self.slot(position).stamp.load(Acquire) == position + self.one
-            };
-            let count = (0..most).take_while(is_full).count();
-            if count <= 1 {
-                return match self.pop() {
-                    Pop::Got(value) => {
-                        to.push(value);
-                        Pop::Got(1)
-                    }
-                    Pop::Empty => Pop::Empty,
-                    Pop::Closed => Pop::Closed,
-                    Pop::Busy => Pop::Busy,
-                };
-            }
-            to.reserve(count);
-            let next = self.advance(head, count as u64);
-            if let Err(now) = self.head.0.compare_exchange(head, next, Release, Acquire) {
-                head = now;
-                continue;
-            }
-            for step in 0..count as u64 {
-                let position = self.advance(head, step);
-                let slot = self.slot(position);
-                // SAFETY: as in `lift`; we moved `head` over all of these, having seen their stamps.
-                to.push(slot.value.with(|cell| unsafe { (*cell).assume_init_read() }));
-                // Ordering: Release as in `pop`. The caller's `release_after_store` has the fence.
-                slot.stamp.store(position.wrapping_add(self.lap), Release);
-            }
-            return Pop::Got(count);
-        }
-    }
-
-    /// Takes the value out of `value`, if need be in place of the oldest one.
-    pub(crate) fn force(&self, value: &mut Option<T>) -> Force<T> {
-        loop {
-            match self.push(value) {
-                Push::Done => return Force::Done,
-                Push::Closed => return Force::Closed(None),
-                Push::Busy => return Force::Busy,
-                Push::Full => {}
-            }
-            // Ordering: as in `pop`.
-            let head = self.head.0.load(Acquire);
-            let is_full = self.slot(head).stamp.load(Acquire) == head + self.one;
-            let tail = self.tail.0.load(Acquire);
-            if self.head.0.load(Acquire) != head {
-                continue;
-            }
-            let len = self.distance(head, self.position(tail));
-            if len + self.reserved(tail) < self.slots.len() as u64 {
-                continue;
-            }
-            match (len, is_full) {
-                (0, _) => return Force::Full,
-                (_, false) => return Force::Busy,
-                _ => {}
-            }
-            let Some(Ok((oldest, _))) = self.lift(head) else { continue };
-            return match self.replace(head, value) {
-                true => Force::Displaced(oldest),
-                false => Force::Closed(Some(oldest)),
-            };
-        }
-    }
-
-    /// Puts the value at the end of a full ring from which the caller has moved out what stood at `head`.
-    /// False: the ring is closed, and the value stays where it is.
-    ///
-    /// Nobody knows yet that this place is free, as its stamp was not written: so there is one place more
-    /// than all others can account for, and it is ours. Those others may still use up places that are
-    /// reserved or that come free.
-    fn replace(&self, head: u64, value: &mut Option<T>) -> bool {
-        // Ordering: as in `claim`.
-        let mut tail = self.tail.0.load(Acquire);
-        let done = loop {
-            if tail & CLOSED != 0 {
-                break None;
-            }
-            let position = self.position(tail);
-            if position != head.wrapping_add(self.lap) && self.slot(position).stamp.load(Acquire) != position
-            {
-                thread::yield_now();
-                tail = self.tail.0.load(Acquire);
-                continue;
-            }
-            let next = self.advance(position, 1) | (tail & (self.one - 1));
-            match self.tail.0.compare_exchange_weak(tail, next, Release, Acquire) {
-                Ok(_) => break Some(position),
-                Err(now) => tail = now,
-            }
-        };
-        if let Some(position) = done {
-            if let Some(value) = value.take() {
-                // We moved `tail` from here. Either its stamp was seen, or it is the place that `force`
-                // emptied, whose stamp of the lap before keeps everybody else away.
-                self.place(position).fill(value);
-            }
-        }
-        if done != Some(head.wrapping_add(self.lap)) {
-            // Ordering: as in `pop`.
-            self.slot(head).stamp.swap(head.wrapping_add(self.lap), SeqCst);
-        }
-        done.is_some()
     }
 
     /// No push and no reservation goes through after this. False: that was so already.
     pub(crate) fn close(&self) -> bool {
         // Ordering: SeqCst, a read-modify-write, for `WaitQueue::release`, which our caller calls next.
-        self.tail.0.fetch_or(CLOSED, SeqCst) & CLOSED == 0
+        self.tail.word.fetch_or(CLOSED, SeqCst) & CLOSED == 0
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         // Ordering: Acquire pairs with the SeqCst of `close`: what was done before is visible to who acts on
         // the answer.
-        self.tail.0.load(Acquire) & CLOSED != 0
+        self.tail.word.load(Acquire) & CLOSED != 0
     }
 
-    /// How many places a push or a reservation would find; 0 if the next one is still busy. All there are
-    /// when closed, so that whoever waits comes to see.
-    ///
-    /// Counts those behind the first that are busy yet: who comes for one in vain asks again, and gets 0.
+    /// How many places a push or a reservation would find. All there are when closed, so that whoever waits
+    /// comes to see.
     pub(crate) fn free(&self) -> usize {
-        loop {
-            // Ordering: Acquire as in `claim`.
-            let tail = self.tail.0.load(Acquire);
-            if tail & CLOSED != 0 {
-                return usize::MAX;
-            }
-            let (position, reserved) = (self.position(tail), self.reserved(tail));
-            let is_free = |step: u64| {
-                let position = self.advance(position, step);
-                self.slot(position).stamp.load(Acquire) == position
-            };
-            let is_free = is_free(0) && is_free(reserved);
-            let head = self.head.0.load(Acquire);
-            // Only now is it known that `head` is not past `position`.
-            if self.tail.0.load(Acquire) == tail {
-                let used = self.distance(head, position) + reserved;
-                let free = (self.slots.len() as u64).saturating_sub(used);
-                return if is_free { free as usize } else { 0 };
-            }
-        }
+        let Look { len, reserved, closed, .. } = self.look();
+        if closed { usize::MAX } else { self.capacity() - (len + reserved) }
     }
 
-    /// How many values a pop would find; 0 if the oldest is still busy. All there are when nothing will come,
-    /// so that whoever waits comes to see. Counts those behind the first as `free` does.
+    /// How many values a pop would find. All there are when nothing will come, so that whoever waits comes to
+    /// see.
     pub(crate) fn ready(&self) -> usize {
-        loop {
-            // Ordering: Acquire as in `claim`.
-            let head = self.head.0.load(Acquire);
-            let is_full = self.slot(head).stamp.load(Acquire) == head + self.one;
-            let tail = self.tail.0.load(Acquire);
-            if self.head.0.load(Acquire) != head {
-                continue;
-            }
-            let len = self.distance(head, self.position(tail));
-            return match len {
-                0 if tail & CLOSED != 0 && self.reserved(tail) == 0 => usize::MAX,
-                _ if is_full => len as usize,
-                _ => 0,
-            };
-        }
+        let Look { len, reserved, closed, .. } = self.look();
+        if len == 0 && closed && reserved == 0 { usize::MAX } else { len }
     }
 
     /// Exact for the moment at which both ends stood as seen.
     pub(crate) fn look(&self) -> Look {
         loop {
             // Ordering: Acquire keeps the three looks in this order.
-            let tail = self.tail.0.load(Acquire);
-            let head = self.head.0.load(Acquire);
-            if self.tail.0.load(Acquire) != tail {
+            let tail = self.tail.word.load(Acquire);
+            let head = self.head.word.load(Acquire);
+            if self.tail.word.load(Acquire) != tail {
                 continue;
             }
-            let count = |word| word / self.lap * self.slots.len() as u64 + self.index(word);
+            let reserved = reserved(tail) as usize;
+            let len = (position(tail).wrapping_sub(head) / ONE) as usize;
             return Look {
-                len: self.distance(head, self.position(tail)) as usize,
-                reserved: self.reserved(tail) as usize,
+                // While one is forced in, there is one too many.
+                len: len.min(self.capacity() - reserved),
+                reserved,
                 closed: tail & CLOSED != 0,
-                pushed: count(tail),
-                popped: count(head),
+                peak: (self.tail.peak.load(Relaxed) / ONE) as usize,
+                pushed: tail / ONE,
+                popped: head / ONE,
             };
+        }
+    }
+}
+
+impl<T, C: Users> Ring<T, Many, C> {
+    /// Claims the position of `tail` and adds to it, if there is room; returns it as it was.
+    #[inline]
+    fn claim(&self) -> Result<u64, Push> {
+        // Ordering: the stamps carry the values, not the two ends. Still each end is changed with Release and
+        // loaded with Acquire, everywhere here, so that two looks fit together: who sees a `tail` also sees
+        // every `head` that its producers needed to get there, and the other way round. So `tail - head` is
+        // never out of range. SeqCst, here and wherever an end is moved, for `WaitQueue::release`, which our
+        // caller calls next.
+        let mut tail = self.tail.word.load(Acquire);
+        loop {
+            tail = self.room(tail)?;
+            match self.tail.word.compare_exchange_weak(tail, tail.wrapping_add(ONE), SeqCst, Acquire) {
+                Ok(_) => return Ok(tail),
+                Err(now) => tail = now,
+            }
+        }
+    }
+
+    /// Takes the value out of `value` if there is room for it.
+    #[inline]
+    pub(crate) fn push(&self, value: &mut Option<T>) -> Push {
+        debug_assert!(value.is_some());
+        match self.claim() {
+            Ok(tail) => {
+                if let Some(value) = value.take() {
+                    self.place(tail).write(value);
+                }
+                Push::Done
+            }
+            Err(why) => why,
+        }
+    }
+
+    /// Puts a value in a place that was reserved, whether the ring is closed or not. True: it is closed.
+    #[must_use]
+    pub(crate) fn push_reserved(&self, value: T) -> bool {
+        // Ordering: SeqCst as in `claim`. It also acquires: if it comes after a `close`, what was done before
+        // that is seen, such as the end of the last receiver.
+        let tail = self.tail.word.fetch_add(ONE - RESERVED, SeqCst);
+        self.note(tail.wrapping_add(ONE), self.head.word.load(Acquire));
+        self.place(tail).write(value);
+        tail & CLOSED != 0
+    }
+}
+
+impl<T, P: Users> Ring<T, P, Many> {
+    /// Claims positions at `head`, up to so many `steps`, or says why not.
+    #[inline]
+    fn lift(&self, steps: u64) -> Result<Places<'_, T, P, Many>, Pop<T>> {
+        // Ordering: as in `claim`.
+        let mut head = self.head.word.load(Acquire);
+        loop {
+            let next = if ready(head, self.head.seen.load(Acquire)) >= steps {
+                head.wrapping_add(steps)
+            } else {
+                match self.look_for_values(head)? {
+                    (now, seen) if now == head => head.wrapping_add(ready(head, seen).min(steps)),
+                    (now, _) => {
+                        head = now;
+                        continue;
+                    }
+                }
+            };
+            // Ordering: SeqCst, for `WaitQueue::release`, which our caller calls next.
+            match self.head.word.compare_exchange_weak(head, next, SeqCst, Acquire) {
+                Ok(_) => return Ok(Places { ring: self, position: head, end: next }),
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Takes the oldest value.
+    #[inline]
+    pub(crate) fn pop(&self) -> Pop<T> {
+        match self.lift(ONE) {
+            Ok(mut places) => match places.next() {
+                Some(value) => Pop::Got(value),
+                None => unreachable!("there is one place at least"),
+            },
+            Err(why) => why,
+        }
+    }
+
+    /// Takes up to `limit` of the oldest values at once, and appends them.
+    pub(crate) fn pop_many(&self, limit: usize, to: &mut Vec<T>) -> Pop<usize> {
+        // Now, as nothing may go wrong between the claim and the end of the reading.
+        to.reserve(limit.min(self.look().len.max(1)));
+        let most = limit.min(to.capacity() - to.len());
+        match self.lift(most as u64 * ONE) {
+            Ok(places) => {
+                let before = to.len();
+                to.extend(places);
+                Pop::Got(to.len() - before)
+            }
+            Err(Pop::Closed) => Pop::Closed,
+            Err(_) => Pop::Empty,
         }
     }
 
     /// Drops what is in the ring, one by one. A drop that panics does not keep the others.
     pub(crate) fn drain(&self) {
-        struct Rest<'a, T>(&'a Ring<T>);
-        impl<T> Drop for Rest<'_, T> {
-            fn drop(&mut self) {
-                self.0.drain();
+        drop_all(iter::from_fn(|| if let Pop::Got(value) = self.pop() { Some(value) } else { None }));
+    }
+}
+
+impl<T> Ring<T> {
+    /// A ring of `capacity` places, from 1 to [`CAPACITY_MAX`].
+    pub(crate) fn new(capacity: usize) -> Ring<T> {
+        Ring::with_capacity(capacity)
+    }
+
+    /// Takes the value out of `value`, if need be in place of the oldest one.
+    pub(crate) fn force(&self, value: &mut Option<T>) -> Force<T> {
+        match self.push(value) {
+            Push::Done => Force::Done,
+            Push::Closed => Force::Closed,
+            Push::Full => self.displace(value),
+        }
+    }
+
+    /// The value goes in first, beyond the capacity: that gives it its place, once the one before has left
+    /// that. Then the oldest is taken out, unless a consumer was quicker.
+    ///
+    /// One at a time may do so. Were there two in excess, one might take out what the other has yet to write
+    /// in the place of what a third has yet to take out for the first.
+    #[cold]
+    fn displace(&self, value: &mut Option<T>) -> Force<T> {
+        let _one_at_a_time = self.displacing.lock();
+        // Ordering: as in `claim`, here and below.
+        let mut tail = self.tail.word.load(Acquire);
+        loop {
+            if tail & CLOSED != 0 {
+                return Force::Closed;
+            }
+            // Then there is no value that could be displaced.
+            if reserved(tail) * ONE == self.capacity {
+                return Force::Full;
+            }
+            match self.tail.word.compare_exchange_weak(tail, tail.wrapping_add(ONE), SeqCst, Acquire) {
+                Ok(_) => break,
+                Err(now) => tail = now,
             }
         }
-        loop {
-            match self.pop() {
-                Pop::Got(value) => {
-                    let rest = Rest(self);
-                    drop(value);
-                    std::mem::forget(rest);
-                }
-                Pop::Busy => thread::yield_now(),
-                Pop::Empty | Pop::Closed => return,
+        let place = self.place(tail);
+        let mut head = self.head.word.load(Acquire);
+        let oldest = loop {
+            let tail = self.tail.word.load(Acquire);
+            let now = self.head.word.load(Acquire);
+            if now != head {
+                head = now;
+                continue;
             }
+            if used(tail, head) <= self.capacity {
+                break None;
+            }
+            match self.head.word.compare_exchange_weak(head, head.wrapping_add(ONE), SeqCst, Acquire) {
+                Ok(_) => break Places { ring: self, position: head, end: head.wrapping_add(ONE) }.next(),
+                Err(now) => head = now,
+            }
+        };
+        if let Some(value) = value.take() {
+            place.write(value);
+        }
+        oldest.map_or(Force::Done, Force::Displaced)
+    }
+}
+
+/// A slot that is to be written. Whoever has this moved `tail` from its position, or is to move it next.
+struct Place<'a, T, P: Users, C: Users> {
+    ring: &'a Ring<T, P, C>,
+    position: u64,
+}
+
+impl<T, P: Users, C: Users> Place<'_, T, P, C> {
+    #[inline]
+    fn write(self, value: T) {
+        let Place { ring, position } = self;
+        let slot = ring.slot(position);
+        if C::MANY {
+            // What this waits for is set in `Places::next`: the value of the lap before is out.
+            slot.stamp.wait_for(position);
+        }
+        slot.value.with_mut(|cell| {
+            // SAFETY: table at `Slot`, first row: the value is ours to write.
+            unsafe { (*cell).write(value) };
+        });
+        if P::MANY {
+            slot.stamp.set(position | FULL);
         }
     }
 }
 
-impl<T> Drop for Ring<T> {
+/// Moves the values out.
+impl<T, P: Users, C: Users> Iterator for Places<'_, T, P, C> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        let (ring, position) = (self.ring, self.position);
+        if position == self.end {
+            return None;
+        }
+        self.position = position.wrapping_add(ONE);
+        let slot = ring.slot(position);
+        if P::MANY {
+            // What this waits for is set in `Place::write`: the value is in.
+            slot.stamp.wait_for(position | FULL);
+        }
+        // SAFETY: table at `Slot`, second row: the value is there, and ours to take. Nobody reads it again, as
+        // neither `head` nor this claim comes back here.
+        let value = slot.value.with(|cell| unsafe { (*cell).assume_init_read() });
+        if C::MANY {
+            slot.stamp.set(position.wrapping_add(ring.slots.len() as u64 * ONE));
+        }
+        Some(value)
+    }
+}
+
+impl<T, P: Users, C: Users> Drop for Ring<T, P, C> {
     fn drop(&mut self) {
-        self.drain();
+        // Ordering: Relaxed: nobody else is left.
+        let (head, tail) = (self.head.word.load(Relaxed), position(self.tail.word.load(Relaxed)));
+        drop_all(Places { ring: self, position: head, end: tail });
     }
 }

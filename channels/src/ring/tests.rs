@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::shim;
-use crate::shim::Arc;
+use crate::shim::{Arc, thread};
 
 fn push<T>(ring: &Ring<T>, value: T) -> Push {
     ring.push(&mut Some(value))
@@ -12,6 +12,7 @@ fn push<T>(ring: &Ring<T>, value: T) -> Push {
 #[cfg(not(filch_loom))]
 mod unit {
     use std::collections::VecDeque;
+    use std::ptr;
 
     use super::*;
     use crate::testing::Ledger;
@@ -34,7 +35,7 @@ mod unit {
             let mut random = Random(0x9E37_79B9_7F4A_7C15 + capacity as u64);
             let ring = Ring::new(capacity);
             let mut model = VecDeque::new();
-            let (mut reserved, mut pushed, mut popped) = (0, 0, 0);
+            let (mut reserved, mut pushed, mut popped, mut peak) = (0, 0, 0, 0);
             for step in 0..20_000_u64 {
                 let full = model.len() + reserved >= capacity;
                 match random.below(10) {
@@ -95,7 +96,9 @@ mod unit {
                     _ => {}
                 }
                 let look = ring.look();
+                peak = peak.max(model.len());
                 assert_eq!((look.len, look.reserved, look.closed), (model.len(), reserved, false));
+                assert_eq!(look.peak, peak);
                 assert_eq!((look.pushed, look.popped), (pushed, popped));
                 assert_eq!(ring.ready(), model.len());
                 assert_eq!(ring.free(), capacity - model.len() - reserved);
@@ -104,15 +107,79 @@ mod unit {
     }
 
     #[test]
-    fn laps_wrap() {
+    fn sole_ends_do_what_a_deque_does() {
+        for capacity in [1, 2, 3, 8, 64] {
+            let mut random = Random(0x2545_F491_4F6C_DD1D + capacity as u64);
+            let (mut producer, mut consumer) = spsc(capacity);
+            let ring = producer.ring().clone();
+            let (mut model, mut peak) = (VecDeque::new(), 0);
+            for step in 0..10_000_u64 {
+                let full = model.len() == capacity;
+                match random.below(6) {
+                    0 | 1 => {
+                        let expect = if full { Push::Full } else { Push::Done };
+                        let mut value = Some(step);
+                        assert_eq!(producer.push(&mut value), expect);
+                        assert_eq!(value, full.then_some(step));
+                        if !full {
+                            model.push_back(step);
+                        }
+                    }
+                    2 if !full => {
+                        assert_eq!(ring.reserve(1), Push::Done);
+                        assert!(!producer.push_reserved(step));
+                        model.push_back(step);
+                    }
+                    3 => {
+                        let limit = 1 + random.below(capacity);
+                        let mut got = Vec::new();
+                        let count = limit.min(model.len());
+                        let expect = if count == 0 { Pop::Empty } else { Pop::Got(count) };
+                        assert_eq!(consumer.pop_many(limit, &mut got), expect);
+                        assert_eq!(got, model.drain(..count).collect::<Vec<_>>());
+                    }
+                    _ => assert_eq!(consumer.pop(), model.pop_front().map_or(Pop::Empty, Pop::Got)),
+                }
+                peak = peak.max(model.len());
+                assert_eq!((ring.ready(), ring.free()), (model.len(), capacity - model.len()));
+            }
+            assert_eq!(ring.look().peak, peak);
+            assert!(ring.close());
+            assert_eq!(producer.push(&mut Some(0)), Push::Closed);
+            consumer.drain();
+            assert_eq!(consumer.pop(), Pop::Closed);
+        }
+    }
+
+    #[test]
+    fn there_is_one_consumer_at_a_time() {
+        let ledger = Ledger::new();
+        let (ring, mut first) = mpsc(4);
+        for id in 0..3 {
+            assert_eq!(ring.push(&mut Some(ledger.message(id))), Push::Done);
+        }
+        assert!(Consumer::of(&ring).is_none());
+        assert!(matches!(first.pop(), Pop::Got(message) if message.1 == 0));
+        drop(first);
+        let mut second = Consumer::of(&ring).unwrap();
+        assert!(matches!(second.pop(), Pop::Got(message) if message.1 == 1));
+        assert!(ptr::eq(&raw const **second.ring(), &raw const *ring));
+        drop((ring, second));
+        assert_eq!(ledger.drops(), 3);
+    }
+
+    #[test]
+    fn positions_wrap() {
         for capacity in [1, 2, 3] {
             let ring = Ring::new(capacity);
-            // The last lap but one before the words wrap, as if that many messages had gone through.
-            let lap = u64::MAX / ring.lap * ring.lap;
-            ring.tail.0.store(lap, SeqCst);
-            ring.head.0.store(lap, SeqCst);
+            // A lap before positions wrap, as if that many messages had gone through.
+            let start = 0_u64.wrapping_sub(ring.slots.len() as u64 * ONE);
+            for end in [&ring.tail, &ring.head] {
+                end.word.store(start, SeqCst);
+                end.seen.store(start, SeqCst);
+            }
             for (index, slot) in ring.slots.iter().enumerate() {
-                slot.stamp.store(lap + index as u64 * ring.one, SeqCst);
+                slot.stamp.set(start + index as u64 * ONE);
             }
             for round in 0..4 * capacity {
                 for value in 0..capacity {
@@ -136,7 +203,7 @@ mod unit {
         assert_eq!(ring.reserve(2), Push::Done);
         assert!(ring.close() && !ring.close() && ring.is_closed());
         assert_eq!((push(&ring, 0), ring.reserve(1)), (Push::Closed, Push::Closed));
-        assert_eq!(ring.force(&mut Some(0)), Force::Closed(None));
+        assert_eq!(ring.force(&mut Some(0)), Force::Closed);
         assert_eq!((ring.free(), ring.ready()), (usize::MAX, 1));
         assert_eq!(ring.pop(), Pop::Got(1));
         assert_eq!((ring.pop(), ring.ready()), (Pop::Empty, 0));
@@ -289,6 +356,55 @@ mod model {
     }
 
     #[test]
+    fn two_that_force_meet_a_consumer() {
+        for capacity in [1, 2] {
+            shim::model(move || {
+                let ring = Arc::new(Ring::new(capacity));
+                for value in 0..capacity {
+                    assert_eq!(push(&ring, value), Push::Done);
+                }
+                let forcer = thread::spawn({
+                    let ring = ring.clone();
+                    move || ring.force(&mut Some(10))
+                });
+                let consumer = thread::spawn({
+                    let ring = ring.clone();
+                    move || pop_hard(&ring)
+                });
+                let mut all = vec![consumer.join().unwrap()];
+                for forced in [ring.force(&mut Some(20)), forcer.join().unwrap()] {
+                    match forced {
+                        Force::Displaced(value) => all.push(value),
+                        other => assert_eq!(other, Force::Done),
+                    }
+                }
+                assert!(ring.look().len <= capacity);
+                while let Pop::Got(value) = ring.pop() {
+                    all.push(value);
+                }
+                all.sort_unstable();
+                assert_eq!(all, (0..capacity).chain([10, 20]).collect::<Vec<_>>());
+            });
+        }
+    }
+
+    #[test]
+    fn one_that_forces_meets_one_that_waits_for_room() {
+        shim::model(|| {
+            let ring = Arc::new(Ring::new(1));
+            assert_eq!(push(&ring, 1), Push::Done);
+            let producer = thread::spawn({
+                let ring = ring.clone();
+                move || push(&ring, 2) == Push::Done
+            });
+            let forced = ring.force(&mut Some(3));
+            // It was full all the time.
+            assert!(!producer.join().unwrap());
+            assert_eq!((forced, ring.pop(), ring.pop()), (Force::Displaced(1), Pop::Got(3), Pop::Empty));
+        });
+    }
+
+    #[test]
     fn a_count_meets_a_value_that_passes_through() {
         let times = if cfg!(filch_loom) { 1 } else { 100 };
         shim::model(move || {
@@ -309,6 +425,83 @@ mod model {
             }
             counter.join().unwrap();
             assert_eq!(ring.free(), 2);
+        });
+    }
+
+    #[test]
+    fn a_sole_producer_meets_a_sole_consumer() {
+        for capacity in [1, 2] {
+            shim::model(move || {
+                let (mut producer, mut consumer) = spsc(capacity);
+                let producer = thread::spawn(move || {
+                    for value in 1..=3 {
+                        let mut value = Some(value);
+                        while producer.push(&mut value) != Push::Done {
+                            thread::yield_now();
+                        }
+                    }
+                });
+                for value in 1..=3 {
+                    loop {
+                        match consumer.pop() {
+                            Pop::Got(got) => break assert_eq!(got, value),
+                            other => assert_eq!(other, Pop::Empty),
+                        }
+                        thread::yield_now();
+                    }
+                }
+                producer.join().unwrap();
+                assert_eq!(consumer.pop(), Pop::Empty);
+            });
+        }
+    }
+
+    #[test]
+    fn two_producers_meet_a_sole_consumer() {
+        shim::model(|| {
+            let (ring, mut consumer) = mpsc(1);
+            let producers = [1, 2].map(|value| {
+                let ring = ring.clone();
+                thread::spawn(move || ring.push(&mut Some(value)) == Push::Done)
+            });
+            let mut all = Vec::new();
+            for _ in 0..2 {
+                if let Pop::Got(value) = consumer.pop() {
+                    all.push(value);
+                }
+            }
+            let done = producers.map(|producer| producer.join().unwrap());
+            if let Pop::Got(value) = consumer.pop() {
+                all.push(value);
+            }
+            assert!(done[0] || done[1]);
+            assert_eq!(all.len(), done.into_iter().filter(|&done| done).count());
+        });
+    }
+
+    #[test]
+    fn close_meets_a_sole_producer() {
+        shim::model(|| {
+            let (mut producer, mut consumer) = spsc(1);
+            let ring = consumer.ring().clone();
+            assert_eq!(ring.reserve(1), Push::Done);
+            let producer = thread::spawn(move || {
+                // The place was given up, or not yet.
+                let mut value = Some(1);
+                let pushed = producer.push(&mut value);
+                assert_eq!(value.is_none(), pushed == Push::Done);
+                value.is_none()
+            });
+            let closed = ring.unreserve(1);
+            assert!(!closed && ring.close());
+            let got = loop {
+                match consumer.pop() {
+                    Pop::Got(value) => break value == 1,
+                    Pop::Closed => break false,
+                    Pop::Empty => thread::yield_now(),
+                }
+            };
+            assert_eq!((producer.join().unwrap(), consumer.pop()), (got, Pop::Closed));
         });
     }
 

@@ -10,11 +10,12 @@
 //! linked entry is unlinked by its owner, under the lock, before it goes.
 
 use std::marker::PhantomPinned;
-use std::mem::{self, MaybeUninit};
+use std::mem::{self, ManuallyDrop};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::Waker;
 
+use super::Place;
 use crate::probe::TaskRef;
 use crate::shim::{Parker, UnsafeCell};
 use crate::wake_batch::{Wake, WakeBatch};
@@ -134,6 +135,7 @@ pub(super) struct Entry {
     overtaken: u8,
     /// Whether it wants units, rather than to be told something.
     units: bool,
+    place: Place,
     /// The number of units it wants, or the caller's own word; once told, the message.
     word: usize,
     /// Moves up with each entry that is linked.
@@ -146,18 +148,18 @@ pub(super) struct Entry {
 /// The place of an entry in its owner. Pinned there as soon as it is linked.
 ///
 /// The entry is made when a wait begins, and not before: most waits never do, and a future that was written
-/// to and is moved at once stalls the processor. It needs no drop, as its party is taken out when the wait
-/// ends.
+/// to and is moved at once stalls the processor. (Nor is it `MaybeUninit`: the compiler makes a constant of
+/// that, and copies its zeros.) It needs no drop, as its party is taken out when the wait ends.
 #[derive(Debug)]
 pub(super) struct Slot {
-    entry: UnsafeCell<MaybeUninit<Entry>>,
+    entry: UnsafeCell<ManuallyDrop<Option<Entry>>>,
     _pinned: PhantomPinned,
 }
 
 impl Slot {
     #[inline]
     pub(super) fn new() -> Slot {
-        Slot { entry: UnsafeCell::new(MaybeUninit::uninit()), _pinned: PhantomPinned }
+        Slot { entry: UnsafeCell::new(ManuallyDrop::new(None)), _pinned: PhantomPinned }
     }
 
     /// Makes an Idle entry. Only its owner knows of the slot.
@@ -168,12 +170,13 @@ impl Slot {
             state: State::Idle,
             overtaken: 0,
             units: false,
+            place: Place::Back,
             word: 0,
             ticket: 0,
             phase: 0,
             party: None,
         };
-        self.set(Slot { entry: UnsafeCell::new(MaybeUninit::new(entry)), _pinned: PhantomPinned });
+        self.set(Slot { entry: UnsafeCell::new(ManuallyDrop::new(Some(entry))), _pinned: PhantomPinned });
     }
 }
 
@@ -191,10 +194,12 @@ impl Link {
 }
 
 /// See the head of this file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct List {
     head: Option<Link>,
     tail: Option<Link>,
+    /// The last of those who came to the front.
+    front: Option<Link>,
     /// Linked entries.
     len: usize,
     /// Of these, the ones that are Waiting or Woken.
@@ -216,25 +221,15 @@ unsafe impl Send for List {}
 
 impl List {
     pub(super) fn new(fair: bool) -> List {
-        List {
-            head: None,
-            tail: None,
-            len: 0,
-            present: 0,
-            woken: 0,
-            starved: 0,
-            next_ticket: 0,
-            fair,
-            closed: None,
-        }
+        List { fair, ..List::default() }
     }
 
     /// The one way to an entry. `f` cannot reach the list, so no second reference to the entry can come
     /// about.
     fn entry<R>(&mut self, link: Link, f: impl FnOnce(&mut Entry) -> R) -> R {
-        // SAFETY: by the Link Invariant the slot is there, with an entry made by `begin`; and having `&mut
-        // self` means that the lock is held, so nobody else looks at it.
-        unsafe { link.0.as_ref().entry.with_mut(|entry| f((*entry).assume_init_mut())) }
+        // SAFETY: by the Link Invariant the slot is there; and having `&mut self` means that the lock is held,
+        // so nobody else looks at it.
+        unsafe { link.0.as_ref().entry.with_mut(|entry| f((*entry).as_mut().expect("made by `begin`"))) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -248,6 +243,10 @@ impl List {
 
     pub(super) fn is_anyone_woken(&self) -> bool {
         self.woken != 0
+    }
+
+    pub(super) fn is_anyone_waiting(&self) -> bool {
+        self.present != self.woken
     }
 
     /// Whether newcomers must queue, and those in line must wait for their turn.
@@ -287,24 +286,41 @@ impl List {
         self.starved += usize::from(starves);
     }
 
-    /// Puts an Idle entry at the end of the line.
-    pub(super) fn push_back(&mut self, link: Link, units: bool, word: usize) {
-        let (tail, ticket) = (self.tail.replace(link), self.next_ticket);
+    /// Puts an Idle entry in line.
+    pub(super) fn push(&mut self, link: Link, units: bool, word: usize, place: Place) {
+        let ticket = self.next_ticket;
         self.next_ticket += 1;
+        let prev = match place {
+            Place::Back => self.tail,
+            Place::Front => self.front.or_else(|| self.head.filter(|&head| self.place(head) == Place::Head)),
+            Place::Head => None,
+        };
+        if place == Place::Front {
+            self.front = Some(link);
+        }
+        let next = match prev {
+            Some(prev) => self.entry(prev, |entry| entry.next.replace(link)),
+            None => self.head.replace(link),
+        };
+        match next {
+            Some(next) => self.entry(next, |entry| entry.prev = Some(link)),
+            None => self.tail = Some(link),
+        }
         self.entry(link, |entry| {
             debug_assert_eq!(entry.state, State::Idle);
-            entry.prev = tail;
-            entry.next = None;
+            entry.prev = prev;
+            entry.next = next;
             entry.overtaken = 0;
             entry.units = units;
+            entry.place = place;
             entry.word = word;
             entry.ticket = ticket;
         });
-        match tail {
-            Some(tail) => self.entry(tail, |entry| entry.next = Some(link)),
-            None => self.head = Some(link),
-        }
         self.set(link, State::Waiting);
+    }
+
+    fn place(&mut self, link: Link) -> Place {
+        self.entry(link, |entry| entry.place)
     }
 
     /// Takes an entry out of line, if it is in line; `state` is Idle or Told.
@@ -315,6 +331,9 @@ impl List {
             return;
         }
         let (prev, next) = self.entry(link, |entry| (entry.prev.take(), entry.next.take()));
+        if self.front == Some(link) {
+            self.front = prev.filter(|&prev| self.place(prev) == Place::Front);
+        }
         match prev {
             Some(prev) => self.entry(prev, |entry| entry.next = next),
             None => self.head = next,

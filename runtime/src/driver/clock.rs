@@ -18,7 +18,7 @@ pub(crate) const NEVER: u64 = u64::MAX;
 pub(crate) const FAR: u64 = u64::MAX - 1;
 
 /// Ticks are nanoseconds since the runtime was built, saturating.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Clock {
     /// Tick zero.
     base: Instant,

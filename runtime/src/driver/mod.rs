@@ -1,6 +1,6 @@
-//! Layer 1, driver. What a worker blocks on: the reactors and the timer shards of one runtime.
+//! Layer 1, driver. What a worker blocks on: the reactors of one runtime, and its clock; its timers are in `timers`.
 //!
-//! Owns the seam between them: how many reactors there are. One is shared by all workers; with one a worker,
+//! Owns how many reactors there are. One is shared by all workers; with one a worker,
 //! each has its own. Both are the same code, so that both can be measured. Names no task. Called by
 //! `scheduler`.
 
@@ -16,12 +16,10 @@ use std::io;
 use crate::shim::Arc;
 use clock::Clock;
 use reactor::Reactor;
-use timers::TimerShard;
 
-#[derive(Debug)]
 pub(crate) struct Driver {
-    reactors: Box<[Arc<Reactor>]>,
-    clock: Clock,
+    pub(crate) reactors: Box<[Arc<Reactor>]>,
+    pub(crate) clock: Clock,
 }
 
 impl Driver {
@@ -30,21 +28,8 @@ impl Driver {
         Ok(Driver { reactors, clock })
     }
 
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    /// A shard of timers for the core `index`.
-    pub(crate) fn shard(&self, index: usize) -> Arc<TimerShard> {
-        TimerShard::new(index, self.clock.clone())
-    }
-
     /// The reactor that the core `index` polls, and registers with.
     pub(crate) fn reactor(&self, index: usize) -> &Arc<Reactor> {
         &self.reactors[index % self.reactors.len()]
-    }
-
-    pub(crate) fn reactors(&self) -> &[Arc<Reactor>] {
-        &self.reactors
     }
 }

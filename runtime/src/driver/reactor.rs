@@ -9,7 +9,6 @@
 //! Locks, in the order in which they may be taken: a registration's state, the table, a source's waiters.
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::panic::Location;
@@ -29,13 +28,9 @@ use crate::shim::{Arc, Mutex, MutexGuard};
 #[cfg(all(test, not(filch_loom)))]
 mod tests;
 
-/// Events taken by one call that only looks, and by one that waits. A look is made between tasks, and its wakes
-/// must fit a worker's queue.
-const EVENTS_LOOK: usize = 64;
-const EVENTS_WAIT: usize = 1024;
-
-/// Events dispatched before the table's lock is let go for others.
-const EVENTS_LOCKED: usize = 64;
+/// Events taken by one call: their wakes must fit a worker's queue, and the table is locked for as long as they
+/// are dispatched.
+const EVENTS: usize = 128;
 
 /// Half of a token is the index, the other half the generation. The two highest indexes are not sources.
 const INDEX_BITS: u32 = usize::BITS / 2;
@@ -56,8 +51,7 @@ pub(crate) struct Reactor {
 
 struct Poller {
     poll: mio::Poll,
-    look: mio::Events,
-    wait: mio::Events,
+    events: mio::Events,
     timer: Option<TimerFd>,
 }
 
@@ -88,10 +82,9 @@ impl Reactor {
         let timer = TimerFd::new().ok().filter(|timer| {
             registry.register(&mut SourceFd(&timer.as_raw_fd()), TIMER, mio::Interest::READABLE).is_ok()
         });
-        let look = mio::Events::with_capacity(EVENTS_LOOK);
-        let wait = mio::Events::with_capacity(EVENTS_WAIT);
+        let events = mio::Events::with_capacity(EVENTS);
         Ok(Arc::new(Reactor {
-            polling: Mutex::new(Poller { poll, look, wait, timer }),
+            polling: Mutex::new(Poller { poll, events, timer }),
             registry,
             waker,
             table: Mutex::new(Table::default()),
@@ -167,35 +160,25 @@ impl Polling<'_> {
     ///
     /// Wakes nobody: the caller does, once it has dropped this `Polling`. May return early, with nothing.
     pub(crate) fn poll(&mut self, timeout: Option<Duration>, out: &mut Vec<Waker>) -> io::Result<usize> {
-        let Poller { poll, look, wait, timer } = &mut *self.poller;
-        let (events, timeout) = match timeout {
-            Some(Duration::ZERO) => (look, timeout),
+        let Poller { poll, events, timer } = &mut *self.poller;
+        let timeout = match (timeout, &mut *timer) {
             // mio rounds up to milliseconds and clamps by itself, when there is no timer to be had.
-            Some(long) => (wait, timer.as_mut().map_or(timeout, |timer| timer.arm(long).err().and(timeout))),
-            None => (wait, None),
+            (Some(long), Some(timer)) if !long.is_zero() => timer.arm(long).err().and(timeout),
+            _ => timeout,
         };
         match poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             result => result?,
         }
-        let mut count = 0;
-        let mut events = events.iter().peekable();
-        while events.peek().is_some() {
-            let table = self.reactor.table.lock();
-            for event in events.by_ref().take(EVENTS_LOCKED) {
-                count += 1;
-                match event.token() {
-                    WAKE => {}
-                    TIMER => timer.iter_mut().for_each(TimerFd::fired),
-                    token => {
-                        if let Some(source) = table.get(token) {
-                            source.set_ready(ready(event), out);
-                        }
-                    }
-                }
+        let table = self.reactor.table.lock();
+        for event in &*events {
+            match event.token() {
+                WAKE => {}
+                TIMER => timer.iter_mut().for_each(TimerFd::fired),
+                token => table.get(token).into_iter().for_each(|source| source.set_ready(ready(event), out)),
             }
         }
-        Ok(count)
+        Ok(events.iter().count())
     }
 }
 
@@ -213,7 +196,7 @@ fn ready(event: &Event) -> Ready {
 
 /// A resource and the reactor that reports on it. Deregisters on drop; must be dropped before the descriptor closes.
 pub(crate) struct Registration {
-    source: Arc<Source>,
+    pub(crate) source: Arc<Source>,
     reactor: Arc<Reactor>,
     fd: RawFd,
     /// Set once the selector has been told; held while it is.
@@ -283,10 +266,6 @@ impl Registration {
         }
         result
     }
-
-    pub(crate) fn source(&self) -> &Source {
-        &self.source
-    }
 }
 
 impl Drop for Registration {
@@ -322,11 +301,5 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.registration.source.forget(&mut self.waiter);
-    }
-}
-
-impl fmt::Debug for Reactor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reactor").field("sources", &self.sources()).finish_non_exhaustive()
     }
 }

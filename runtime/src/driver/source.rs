@@ -199,10 +199,6 @@ impl Seen {
         self.armed().0 & interest.0 == interest.0
     }
 
-    fn is_shut_down(self) -> bool {
-        self.flags() & SHUTDOWN != 0
-    }
-
     /// Not so only when an operation would surely block: armed, and no event since the last that did.
     pub(super) fn may_try(self, interest: Interest) -> bool {
         self.flags() & (interest.mask() | SHUTDOWN) != 0 || !self.is_armed(interest)
@@ -210,14 +206,12 @@ impl Seen {
 }
 
 /// One who waits on a source: in the slot of the direction, as the `poll_` functions do, or in the list.
-#[derive(Debug)]
 pub(crate) struct Waiter {
     interest: Interest,
     location: Option<&'static Location<'static>>,
     place: Place,
 }
 
-#[derive(Debug)]
 enum Place {
     /// One for each direction, so the interest is one direction. Needs no clean-up.
     Slot,
@@ -360,7 +354,7 @@ impl Source {
                         return Poll::Ready(result);
                     }
                 }
-                if seen.is_shut_down() {
+                if seen.flags() & SHUTDOWN != 0 {
                     return Poll::Ready(Err(shut_down()));
                 }
                 self.clear(seen, waiter.interest);

@@ -18,7 +18,6 @@ const EARLY: Duration = Duration::from_micros(50);
 /// Longer waits end early, with nothing: no sum of clock and timeout can overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-#[derive(Debug)]
 pub(super) struct TimerFd {
     fd: OwnedFd,
     /// When the timer will fire, unless it has.

@@ -11,23 +11,22 @@
 //! until then, while another thread inserts an earlier one. Here both sides meet under the lock.
 //! `prepare_park` reads the wheel and publishes `parked_until` in one critical section; `insert` changes the
 //! wheel and reads `parked_until` in one. One of the two sections is first. If the insert is, `prepare_park`
-//! returns its deadline or an earlier one. If the park is, the insert sees what was published, and answers
-//! `must_unpark` where the owner would sleep too long; the caller then wakes the owner, whose parker must
-//! remember a wake-up that comes before the sleep. An insert that answered so lowers `parked_until` to its
-//! own deadline, for the owner is as good as awake; only an earlier one need wake it again.
+//! returns its deadline or an earlier one. If the park is, the insert sees what was published, and unparks the
+//! owner that would sleep too long, after the lock; the owner's parker must remember a wake-up that comes before
+//! the sleep. Such an insert lowers `parked_until` to its own deadline, for the owner is as good as awake; only an
+//! earlier one need wake it again.
 //!
 //! `unparked` stores without the lock. At worst an insert reads the old value, and wakes an owner that is
 //! awake, or writes over the zero, with the same effect until the next `prepare_park`.
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::task::Waker;
 
 use crate::driver::clock::{Clock, FAR, NEVER};
 use crate::driver::wheel::Wheel;
 use crate::shim::Ordering::Relaxed;
 use crate::shim::owner::AtomicU64;
-use crate::shim::{Arc, Mutex};
+use crate::shim::{Arc, Mutex, MutexGuard};
 
 /// How many timers are fired under one hold of the lock.
 pub(crate) const BATCH: usize = 128;
@@ -40,15 +39,8 @@ pub(crate) const BATCH: usize = 128;
 #[must_use]
 pub(crate) struct TimerKey(u32);
 
-/// What became of a timer that was to be moved.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Reset {
-    /// It will wake the same waker at its new deadline.
-    Armed { must_unpark: bool },
-    /// It has fired, and wakes nobody any more.
-    Fired,
-}
+/// Ends the sleep of a shard's owner, who would sleep past this deadline.
+pub(crate) type UnparkOwner = Box<dyn Fn(u64) + Send + Sync>;
 
 /// The timers of one worker.
 // Two lines of 64 bytes: adjacent ones are fetched in pairs.
@@ -59,8 +51,8 @@ pub(crate) struct TimerShard {
     earliest: AtomicU64,
     /// To when the owner sleeps at most; `0` while it is awake.
     parked_until: AtomicU64,
-    index: usize,
     clock: Clock,
+    unpark_owner: UnparkOwner,
 }
 
 /// No timer is due before this tick; [`NEVER`] if all that are left never fire.
@@ -69,19 +61,14 @@ fn first(wheel: &Wheel<Waker>) -> u64 {
 }
 
 impl TimerShard {
-    pub(crate) fn new(index: usize, clock: Clock) -> Arc<TimerShard> {
+    pub(crate) fn new(clock: Clock, unpark_owner: UnparkOwner) -> Arc<TimerShard> {
         Arc::new(TimerShard {
             wheel: Mutex::new(Wheel::new()),
             earliest: AtomicU64::new(NEVER),
             parked_until: AtomicU64::new(0),
-            index,
             clock,
+            unpark_owner,
         })
-    }
-
-    /// The worker that owns this shard.
-    pub(crate) fn index(&self) -> usize {
-        self.index
     }
 
     #[inline]
@@ -89,11 +76,12 @@ impl TimerShard {
         &self.clock
     }
 
-    /// Adds a timer. True: the owner sleeps past its deadline, and the caller must wake it.
-    pub(crate) fn insert(&self, deadline: u64, waker: Waker) -> (TimerKey, bool) {
+    /// Adds a timer.
+    pub(crate) fn insert(&self, deadline: u64, waker: Waker) -> TimerKey {
         let mut wheel = self.wheel.lock();
         let index = wheel.insert(deadline, waker);
-        (TimerKey(index), self.announce(deadline))
+        self.announce(wheel, deadline);
+        TimerKey(index)
     }
 
     /// Has the timer wake `waker` from now on. False: it has fired already, and wakes nobody.
@@ -122,13 +110,14 @@ impl TimerShard {
         waker.is_some()
     }
 
-    /// Moves the timer to another deadline, if it has not fired. It keeps its waker.
-    pub(crate) fn reset(&self, key: &TimerKey, deadline: u64) -> Reset {
+    /// Moves the timer to another deadline. It keeps its waker. False: it has fired, and wakes nobody any more.
+    pub(crate) fn reset(&self, key: &TimerKey, deadline: u64) -> bool {
         let mut wheel = self.wheel.lock();
-        if !wheel.reset(key.0, deadline) {
-            return Reset::Fired;
+        let armed = wheel.reset(key.0, deadline);
+        if armed {
+            self.announce(wheel, deadline);
         }
-        Reset::Armed { must_unpark: self.announce(deadline) }
+        armed
     }
 
     /// Called by the owner just before it parks: publishes, under the lock, the deadline it will sleep to,
@@ -178,30 +167,20 @@ impl TimerShard {
         self.wheel.lock().next_wake().is_none()
     }
 
-    /// Makes a new deadline known; the caller holds the lock. True: the owner must be woken.
-    fn announce(&self, deadline: u64) -> bool {
+    /// Makes a new deadline known, and lets the lock go.
+    fn announce(&self, wheel: MutexGuard<'_, Wheel<Waker>>, deadline: u64) {
         if deadline >= FAR {
-            return false;
+            return;
         }
         // Ordering: Relaxed, all four. Writers hold the lock, but for `unparked` (see the head of this file).
         if deadline < self.earliest.load(Relaxed) {
             self.earliest.store(deadline, Relaxed);
         }
-        let must_unpark = deadline < self.parked_until.load(Relaxed);
-        if must_unpark {
+        if deadline < self.parked_until.load(Relaxed) {
             self.parked_until.store(deadline, Relaxed);
+            drop(wheel);
+            (self.unpark_owner)(deadline);
         }
-        must_unpark
-    }
-}
-
-impl fmt::Debug for TimerShard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TimerShard")
-            .field("index", &self.index)
-            .field("clock", &self.clock)
-            .field("earliest", &self.earliest())
-            .finish_non_exhaustive()
     }
 }
 

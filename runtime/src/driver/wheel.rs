@@ -31,7 +31,6 @@ const NIL: u32 = u32::MAX;
 const KEEP: usize = 256;
 
 /// One timer, or one free index.
-#[derive(Debug)]
 struct Entry<T> {
     deadline: u64,
     /// There while the entry is in a list, that is until it fires.
@@ -59,7 +58,6 @@ struct Slot {
 /// - any other is in the level of the highest digit in which its unit differs from the cursor, in the slot
 ///   named by that digit. So slots behind the cursor are empty, the cursor's own slot is empty on all levels
 ///   but the lowest, and what is in a lower level is due before what is in a higher one.
-#[derive(Debug)]
 pub(crate) struct Wheel<T> {
     /// All units before this one have been fired.
     cursor: u64,

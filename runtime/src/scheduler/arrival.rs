@@ -9,7 +9,6 @@ use crate::shim::Arc;
 use crate::shim::Ordering::{Acquire, Relaxed, Release};
 use crate::shim::task::AtomicBool;
 
-#[derive(Debug)]
 pub(crate) struct Arrival(AtomicBool);
 
 impl Arrival {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::injector::Injector;
 use super::queue::LocalQueue;
+use super::shared::next_ids;
 use crate::task::Runnable;
 use crate::util::rng::Rng;
 
@@ -21,14 +22,11 @@ const SLOT_POLLS_MAX: u8 = 3;
 const LOOK_INTERVAL_MAX: u32 = 61;
 /// How much time there should be between two such looks: with long polls, there are fewer polls between them.
 const LOOK_EVERY: Duration = Duration::from_micros(150);
-/// How often a root of `block_on` must have come back by itself before what it wakes is left to its own
-/// thread.
-const ROOT_TRUST_MIN: u32 = 3;
 /// Polls that take less than this on average are short; and so many of them a guest keeps to itself.
 const SHORT_POLL: Duration = Duration::from_micros(1);
 const KEEPS_SHORT: u8 = 4;
 /// How many ids a core takes at a time.
-pub(super) const ID_BLOCK: u64 = 256;
+const ID_BLOCK: u64 = 256;
 
 /// What the caller of a push must do about other workers.
 #[must_use]
@@ -42,18 +40,6 @@ pub(crate) enum Tell {
     OneForSure,
 }
 
-/// Whose work a core does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// Everybody's.
-    Worker,
-    /// Beside its root, what the root woke and what comes of that; see `guest`.
-    Guest,
-    /// A guest that was once held up by a task: it runs its root only.
-    ShyGuest,
-}
-
-#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) index: usize,
     pub(super) queue: LocalQueue<Runnable>,
@@ -62,15 +48,17 @@ pub(crate) struct Core {
     slot: Option<Runnable>,
     slot_polls: u8,
     /// First in, first out, without the slot and without a bound: the single-threaded flavour, whose order
-    /// people count on.
+    /// people count on; with a seed, any of them.
     fifo: Option<VecDeque<Runnable>>,
-    /// Whose work this core does; see `guest` for the difference.
-    pub(super) role: Role,
+    seeded: bool,
+    /// For a caller of `block_on`: beside its root, it runs what the root woke and what comes of that.
+    pub(super) guest: bool,
+    /// A guest's root does not block its thread, nor do the tasks here, as far as was seen; see `guest`.
+    pub(super) trusted: bool,
     /// Wakes of a whole batch are under way: see `Worker::wake`.
     pub(super) in_batch: bool,
     /// The root of a `block_on` is being polled: what it wakes must not wait for it.
     pub(super) in_root: bool,
-    pub(super) root_trust: u32,
     pub(super) searching: bool,
     tick: u32,
     look_interval: u32,
@@ -79,12 +67,8 @@ pub(crate) struct Core {
     short_polls: bool,
     pub(super) rng: Rng,
     ids: std::ops::Range<u64>,
-    /// With a seed: everything that is ready, to choose from.
-    picker: Option<Vec<Runnable>>,
-    /// Scratch for what the driver collects.
+    /// What the driver collected, to be woken; while that is under way, the last of them first.
     pub(super) wakers: Vec<Waker>,
-    /// Those of them that are still to be woken.
-    pub(super) batch: VecDeque<Waker>,
 }
 
 impl Core {
@@ -92,7 +76,7 @@ impl Core {
         index: usize,
         queue: LocalQueue<Runnable>,
         fifo: bool,
-        role: Role,
+        guest: bool,
         seed: Option<u64>,
     ) -> Core {
         Core {
@@ -101,10 +85,11 @@ impl Core {
             slot: None,
             slot_polls: 0,
             fifo: fifo.then(VecDeque::new),
-            role,
+            seeded: seed.is_some(),
+            guest,
+            trusted: false,
             in_batch: false,
             in_root: false,
-            root_trust: 0,
             searching: false,
             tick: 0,
             look_interval: LOOK_INTERVAL_MAX,
@@ -112,17 +97,15 @@ impl Core {
             short_polls: false,
             rng: seed.map_or_else(Rng::from_entropy, Rng::new),
             ids: 0..0,
-            picker: seed.map(|_| Vec::new()),
             wakers: Vec::new(),
-            batch: VecDeque::new(),
         }
     }
 
-    /// An id for a new task; `block` gets the start of a block of [`ID_BLOCK`] more.
+    /// An id for a new task.
     #[inline]
-    pub(super) fn next_id(&mut self, block: impl FnOnce() -> u64) -> u64 {
+    pub(super) fn next_id(&mut self) -> u64 {
         self.ids.next().unwrap_or_else(|| {
-            let start = block();
+            let start = next_ids(ID_BLOCK);
             self.ids = start + 1..start + ID_BLOCK;
             start
         })
@@ -162,18 +145,11 @@ impl Core {
         }
     }
 
-    /// The root's poll is over. What a guest may not run itself goes to the workers: all of it, until the
-    /// root has come back by itself a few times, and for good once a task has held it up. True: the caller
-    /// must tell them.
+    /// The root's poll is over. What a guest may not run itself goes to the workers. True: the caller must tell
+    /// them.
     pub(super) fn end_root_poll(&mut self, injector: &Injector<Runnable>) -> bool {
         self.in_root = false;
-        let keeps = match self.role {
-            Role::Worker => true,
-            Role::Guest => self.is_root_trusted(),
-            Role::ShyGuest => false,
-        };
-        self.root_trust = self.root_trust.saturating_add(1);
-        if keeps || self.queue.is_empty() {
+        if !self.guest || self.trusted || self.queue.is_empty() {
             return false;
         }
         injector.push_batch(self.drain());
@@ -184,20 +160,10 @@ impl Core {
     /// trusted one, and a few while polls here are short, for to wake another thread takes longer than to run
     /// them.
     pub(super) fn keeps(&self) -> u8 {
-        match self.role {
-            Role::Guest if self.is_root_trusted() => {
-                if self.short_polls {
-                    KEEPS_SHORT
-                } else {
-                    1
-                }
-            }
-            _ => 0,
+        match (self.trusted, self.short_polls) {
+            (true, true) => KEEPS_SHORT,
+            (trusted, _) => u8::from(trusted),
         }
-    }
-
-    fn is_root_trusted(&self) -> bool {
-        self.root_trust >= ROOT_TRUST_MIN
     }
 
     /// Takes in a task that was spawned on this thread.
@@ -218,15 +184,8 @@ impl Core {
             return fifo.push_back(runnable);
         }
         if let Err(runnable) = self.queue.push(runnable) {
-            self.overflow(runnable, injector);
+            injector.push_batch(self.queue.split().into_iter().chain([runnable]));
         }
-    }
-
-    #[cold]
-    fn overflow(&mut self, runnable: Runnable, injector: &Injector<Runnable>) {
-        let mut batch = self.queue.split();
-        batch.push(runnable);
-        injector.push_batch(batch);
     }
 
     /// The next task of this core's own.
@@ -234,7 +193,7 @@ impl Core {
     pub(super) fn next(&mut self, injector: &Injector<Runnable>) -> Option<Runnable> {
         if let Some(fifo) = &mut self.fifo {
             fifo.extend(std::iter::from_fn(|| self.queue.pop()));
-            return if self.picker.is_some() { self.pick(injector) } else { fifo.pop_front() };
+            return if self.seeded { self.pick(injector) } else { fifo.pop_front() };
         }
         if let Some(runnable) = self.slot.take() {
             if self.slot_polls < SLOT_POLLS_MAX {
@@ -251,16 +210,13 @@ impl Core {
     /// With a seed: any of those that are ready, as the seed says.
     #[cold]
     fn pick(&mut self, injector: &Injector<Runnable>) -> Option<Runnable> {
-        let picker = self.picker.as_mut()?;
-        picker.extend(self.fifo.iter_mut().flat_map(|fifo| fifo.drain(..)));
-        if let Some(first) = injector.pop_batch(usize::MAX, |runnable| picker.push(runnable)) {
-            picker.push(first);
-        }
-        if picker.is_empty() {
+        let ready = self.fifo.as_mut()?;
+        let first = injector.pop_batch(usize::MAX, |runnable| ready.push_back(runnable));
+        ready.extend(first);
+        if ready.is_empty() {
             return None;
         }
-        let chosen = self.rng.below(picker.len() as u32) as usize;
-        Some(picker.swap_remove(chosen))
+        ready.swap_remove_back(self.rng.below(ready.len() as u32) as usize)
     }
 
     /// Whether it is time to look at the injector, the timers and the reactor, though there is work.
@@ -294,8 +250,7 @@ impl Core {
 
     /// How many tasks wait here.
     pub(super) fn len(&self) -> usize {
-        let unbounded =
-            self.fifo.as_ref().map_or(0, VecDeque::len) + self.picker.as_ref().map_or(0, Vec::len);
+        let unbounded = self.fifo.as_ref().map_or(0, VecDeque::len);
         self.queue.len() + usize::from(self.slot.is_some()) + unbounded
     }
 
@@ -304,7 +259,6 @@ impl Core {
         let mut all: Vec<Runnable> = self.slot.take().into_iter().collect();
         all.extend(std::iter::from_fn(|| self.queue.pop()));
         all.extend(self.fifo.iter_mut().flat_map(std::mem::take));
-        all.extend(self.picker.iter_mut().flat_map(std::mem::take));
         all
     }
 }

@@ -16,26 +16,25 @@
 //! single-threaded flavour there is no other, and elsewhere they may all be waiting like this one: then the
 //! same core goes on here, inside the poll.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::panic::{Location, resume_unwind};
 use std::pin::pin;
 use std::ptr;
 
 use super::arrival::Arrival;
-use super::core::{Core, Role, Tell};
-use super::shared::{Scheduler, next_id};
+use super::core::Tell;
+use super::shared::Scheduler;
 use super::shutdown;
-use super::worker::{Lost, Worker};
+use super::worker::{Hands, Worker};
 use crate::context;
 use crate::shim::Arc;
 use crate::shim::Ordering::Relaxed;
-use crate::task::{Birth, PanicHook, Root, RootPolled, Runnable, Schedule};
-use crate::util::parker::Unpark;
-use crate::util::wake::{drop_payload, guarded};
+use crate::task::{PanicHook, Root, RootPolled, Runnable, Schedule, outcome};
 
 /// How many times in a row a root is polled while tasks wait.
 const ROOT_POLLS_MAX: u32 = 16;
+/// How often a root must have come back by itself before what it wakes is left to its own thread.
+const ROOT_TRUST_MIN: u32 = 3;
 
 /// Where a root's wakes go. On the stack of `block_on`, which does not return before the last of them
 /// arrived: a wake that makes the `Runnable` keeps the root from being polled, hence from ending, until it is
@@ -44,42 +43,21 @@ struct RootSchedule {
     worker: Arc<Worker>,
     /// The `Runnable` is with the owner: it may poll.
     arrived: Arrival,
-    panic_hook: PanicHook,
 }
 
 // SAFETY: see above: it stays until the root is done.
 unsafe impl Schedule for RootSchedule {
     fn schedule(&self, _: Runnable) {
         // On the root's own thread: its loop looks at `arrived` before it sleeps.
-        if context::with_worker(|worker| {
-            worker.is_some_and(|worker| ptr::eq(worker, &raw const *self.worker))
-        }) {
-            self.arrived.give_here();
-            return;
+        let own = &raw const *self.worker;
+        if context::with_worker(|here| here.is_some_and(|here| ptr::eq(here, own))) {
+            return self.arrived.give_here();
         }
         self.arrived.give(&self.worker, Worker::unpark);
     }
 
     fn panic_hook(&self) -> PanicHook {
-        self.panic_hook.clone()
-    }
-}
-
-impl RootSchedule {
-    fn has_arrived(&self) -> bool {
-        self.arrived.is_there()
-    }
-}
-
-impl Worker {
-    /// Ends this thread's sleep, wherever it sleeps.
-    pub(crate) fn unpark(&self) {
-        if self.parker.unpark() == Unpark::WakeReactor {
-            // Which reactor it polls, the core says; without a look at that, all are woken. There are few.
-            for reactor in self.scheduler.driver.reactors() {
-                let _ = reactor.wake();
-            }
-        }
+        self.worker.scheduler.panic_hook()
     }
 }
 
@@ -89,215 +67,150 @@ pub(crate) fn block_on<F: Future>(
     future: F,
     location: &'static Location<'static>,
 ) -> F::Output {
-    let nested = context::current_worker().filter(|worker| Arc::ptr_eq(&worker.scheduler, scheduler));
-    let Some(worker) = nested else {
-        let worker = Worker::new(scheduler.clone());
-        let _here = context::enter_worker(&worker);
-        let core = scheduler.take_guest(&worker);
-        let (output, core) = Guest::new(&worker, location).run(core, future);
-        scheduler.give_back(&worker, core);
-        return output.unwrap_or_else(|payload| resume_unwind(payload));
-    };
-    let core = worker.lease.take();
-    let was_in_root = core.as_ref().is_some_and(|core| core.in_root);
-    // The core goes on without this thread, which has none when the poll it is in goes on. With nobody to
-    // take it, it goes on here.
-    let kept = match core {
-        Some(core) if !scheduler.is_single_threaded() => {
-            scheduler.crew.offer(scheduler, core).err().map(|(_, core)| core)
+    let outer = context::current_worker().filter(|worker| Arc::ptr_eq(&worker.scheduler, scheduler));
+    let here;
+    let (worker, mut hands) = match &outer {
+        None => {
+            here = context::enter_worker(scheduler.clone());
+            (&here.worker, scheduler.take(true, &here.worker))
         }
-        core => core,
+        Some(worker) => (worker, worker.lease.take()),
     };
-    if kept.is_some() || scheduler.is_single_threaded() {
-        let (output, core) = Guest::new(&worker, location).run(kept, future);
-        if let Some(mut core) = core {
+    let was_in_root = hands.as_ref().is_some_and(|core| core.in_root);
+    if outer.is_some() && !scheduler.is_single_threaded() {
+        // The core goes on without this thread, which has none when the poll it is in goes on. With nobody to
+        // take it, it goes on here.
+        hands.into_iter().for_each(|core| scheduler.abandon(core));
+        hands = scheduler.crew.staff(scheduler).err().and_then(|_| scheduler.take(false, worker));
+    }
+    let schedule = RootSchedule { worker: worker.clone(), arrived: Arrival::new() };
+    let mut guest = Guest { worker, schedule: &schedule, hands, root_polls: 0, held_up: false };
+    let output = guest.run(future, location);
+    match guest.hands {
+        Some(mut core) if outer.is_some() && !core.guest => {
             core.in_root = was_in_root;
             worker.lease.put(core);
         }
-        return output.unwrap_or_else(|payload| resume_unwind(payload));
+        hands => {
+            hands.into_iter().for_each(|core| scheduler.abandon(core));
+            if outer.is_none() {
+                shutdown::leave(scheduler);
+            }
+        }
     }
-    let waiting = Worker::new(scheduler.clone());
-    let _here = context::enter_worker(&waiting);
-    let (output, core) = Guest::new(&waiting, location).run(None, future);
-    // It may have borrowed a guest's.
-    scheduler.give_back(&waiting, core);
     output.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
 struct Guest<'a> {
     worker: &'a Arc<Worker>,
-    schedule: RootSchedule,
-    location: &'static Location<'static>,
+    schedule: &'a RootSchedule,
+    hands: Hands,
+    /// How often the root has come back by itself since this thread has its core.
+    root_polls: u32,
     /// A task took so long on this thread that the core was taken away.
-    held_up: Cell<bool>,
+    held_up: bool,
 }
 
-type Hands = Option<Box<Core>>;
-
-impl<'a> Guest<'a> {
-    fn new(worker: &'a Arc<Worker>, location: &'static Location<'static>) -> Guest<'a> {
-        let schedule = RootSchedule {
-            worker: worker.clone(),
-            arrived: Arrival::new(),
-            panic_hook: worker.scheduler.config.panic_hook.clone(),
-        };
-        Guest { worker, schedule, location, held_up: Cell::new(false) }
-    }
-
+impl Guest<'_> {
     /// Polls the root whenever it is woken, and otherwise works as any worker does while it has a core.
-    fn run<F: Future>(self, mut core: Hands, future: F) -> (std::thread::Result<F::Output>, Hands) {
+    fn run<F: Future>(
+        &mut self,
+        future: F,
+        location: &'static Location<'static>,
+    ) -> std::thread::Result<F::Output> {
         let scheduler = &self.worker.scheduler;
-        let (id, parent) = (next_id(), filch_channels::probe::current_id());
-        let list = core.as_ref().map_or(0, |core| core.index as u16);
-        let birth = Birth { id, parent, location: self.location, name: None, list };
-        // SAFETY: `self.schedule` stays where it is until `complete`, below.
-        let (root, runnable) = unsafe { Root::new(&raw const self.schedule, birth) };
+        let (schedule, arrived) = (self.schedule, &self.schedule.arrived);
+        let birth = scheduler.birth(None, location);
+        // SAFETY: the schedule stays where it is until `complete`, below.
+        let (root, runnable) = unsafe { Root::new(&raw const *schedule, birth) };
         let listed = scheduler.admit(&runnable);
         let mut future = pin!(Some(future));
         let mut in_a_row = 0;
         let output = loop {
-            let arrived = self.schedule.has_arrived();
-            if !arrived || in_a_row == ROOT_POLLS_MAX {
+            if !arrived.is_there() || in_a_row == ROOT_POLLS_MAX {
                 in_a_row = 0;
-                core = if arrived { self.turn(core) } else { self.work(core) };
+                self.work();
                 continue;
             }
             in_a_row += 1;
-            self.schedule.arrived.clear();
-            if core.is_none() && !scheduler.is_single_threaded() {
+            arrived.clear();
+            if !scheduler.is_single_threaded() {
                 // It was lost to a root that took long, which is over.
-                core = self.retake();
+                self.retake();
             }
-            let polled;
-            (polled, core) = self.outside(core, &root, || {
-                root.poll(|cx| future.as_mut().as_pin_mut().expect("it is not done").poll(cx))
-            });
-            match polled {
+            let poll = || root.poll(|cx| future.as_mut().as_pin_mut().expect("it is not done").poll(cx));
+            match self.outside(&root, poll) {
                 RootPolled::Done(output) => break output,
                 RootPolled::Again => {
                     // It woke itself: it yields to the others.
                     in_a_row = ROOT_POLLS_MAX;
-                    self.schedule.arrived.give_here();
+                    arrived.give_here();
                 }
                 RootPolled::Idle => {}
             }
         };
-        let dropped;
-        (dropped, core) = self.outside(core, &root, || root.within(|| future.set(None)));
-        let output = match (output, dropped) {
-            (output, Ok(())) => output,
-            (Ok(output), Err(payload)) => {
-                guarded("dropping the output of a root whose drop panicked", || drop(output));
-                Err(payload)
-            }
-            (Err(payload), Err(second)) => {
-                drop_payload(second);
-                Err(payload)
-            }
-        };
+        let dropped = self.outside(&root, || root.within(|| future.set(None)));
         let done = root.complete();
         if listed {
             scheduler.finish(done);
         } else {
             done.release();
         }
-        (output, core)
+        outcome(output, dropped.err())
     }
 
     /// Runs the root's own code: its poll, its drop. The core is put down meanwhile.
-    fn outside<T>(&self, core: Hands, root: &Root, f: impl FnOnce() -> T) -> (T, Hands) {
-        if let Some(mut core) = core {
+    fn outside<T>(&mut self, root: &Root, f: impl FnOnce() -> T) -> T {
+        let scheduler = &self.worker.scheduler;
+        if let Some(mut core) = self.hands.take() {
             self.worker.found(&mut core);
             self.worker.begin_poll(root.id());
-            core.in_root = !self.worker.scheduler.is_single_threaded();
+            core.in_root = !scheduler.is_single_threaded();
             self.worker.lease.put(core);
         }
         let result = f();
         // Also if there was none before: a `block_on` inside may have got one, and left it here.
-        let mut core = self.worker.lease.take();
-        let scheduler = &self.worker.scheduler;
-        if let Some(core) = &mut core {
+        self.hands = self.worker.lease.take();
+        self.root_polls = self.root_polls.saturating_add(1);
+        if let Some(core) = &mut self.hands {
             if core.end_root_poll(&scheduler.injector) {
                 scheduler.tell(Tell::OneForSure);
             }
-            let remote = &scheduler.cores[core.index];
-            remote.keeps.store(core.keeps(), Relaxed);
+            core.trusted = core.guest && !self.held_up && self.root_polls >= ROOT_TRUST_MIN;
+            scheduler.cores[core.index].keeps.store(core.keeps(), Relaxed);
         }
-        (result, core)
+        result
     }
 
-    /// One task, if there is one: the root may go on, and lets the others have their turn.
-    fn turn(&self, core: Hands) -> Hands {
-        let Some(core) = core else {
-            return if self.worker.scheduler.is_single_threaded() { self.retake() } else { None };
-        };
-        match self.worker.find_near(core) {
-            Ok((mut core, Some(runnable))) => {
-                self.worker.found(&mut core);
-                self.worker.run_one(core, runnable).ok()
-            }
-            Ok((core, None)) => Some(core),
-            Err(Lost) => None,
+    /// One task, or sleep, unless the root may go on.
+    fn work(&mut self) {
+        if self.worker.scheduler.is_single_threaded() {
+            // Another caller may have had the core, and given it back.
+            self.retake();
         }
-    }
-
-    /// One task, or sleep.
-    fn work(&self, core: Hands) -> Hands {
-        let Some(core) = core else {
-            // In the single-threaded flavour another caller may have had the core, and given it back.
-            let core = if self.worker.scheduler.is_single_threaded() { self.retake() } else { None };
-            if core.is_none() {
-                self.worker.parker.park(None);
+        let arrived = &self.schedule.arrived;
+        self.hands = match self.hands.take().map(|core| self.worker.step(core)) {
+            Some((hands, true)) => {
+                self.held_up |= hands.is_none();
+                hands
             }
-            return core;
-        };
-        let next = match self.worker.find(core) {
-            Ok((mut core, Some(runnable))) => {
-                self.worker.found(&mut core);
-                let ran = self.worker.run_one(core, runnable);
-                if ran.is_err() {
-                    self.held_up.set(true);
+            // What `step` looked at may have woken the root, on this thread, without a token for the parker.
+            Some((Some(core), false)) if !arrived.is_there() => self.worker.park(core),
+            Some((hands, false)) => hands,
+            None => {
+                if !arrived.is_there() {
+                    self.worker.parker.park(None);
                 }
-                ran
+                None
             }
-            // What `find` looked at may have woken the root, on this thread, without a token for the parker.
-            Ok((core, None)) if self.schedule.has_arrived() => Ok(core),
-            Ok((core, None)) => self.worker.park(core),
-            Err(Lost) => Err(Lost),
         };
-        next.ok()
     }
 
-    fn retake(&self) -> Hands {
-        self.worker.scheduler.crew.detach(self.worker);
-        let mut core = self.worker.scheduler.take_guest(self.worker)?;
-        if self.held_up.get() && core.role == Role::Guest {
-            core.role = Role::ShyGuest;
+    /// Takes a core, if this thread has none and there is one.
+    fn retake(&mut self) {
+        if self.hands.is_none() {
+            self.hands = self.worker.scheduler.take(true, self.worker);
+            self.root_polls = 0;
         }
-        Some(core)
-    }
-}
-
-impl Scheduler {
-    /// A core for a caller of `block_on`. `None`: there is none left, and the caller can only wait for
-    /// others.
-    fn take_guest(&self, worker: &Arc<Worker>) -> Hands {
-        let mut core = self.crew.take_guest(worker)?;
-        core.root_trust = 0;
-        if core.role == Role::ShyGuest {
-            core.role = Role::Guest;
-        }
-        core.slept();
-        self.adopt(&core);
-        self.attend(&core, worker);
-        Some(core)
-    }
-
-    fn give_back(&self, worker: &Arc<Worker>, core: Hands) {
-        self.crew.detach(worker);
-        if let Some(core) = core {
-            self.abandon(core, |state, core| state.put_guest(core));
-        }
-        shutdown::leave(&worker.scheduler);
     }
 }

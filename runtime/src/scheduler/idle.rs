@@ -4,7 +4,8 @@
 //! work", this file decides who hears it. Called by `schedule` on any thread and by `worker` on its own.
 //! After tokio's idle set, itself after Go's; the difference is who pays: see "pushes by a worker".
 //!
-//! The word: workers awake (upper half), of those searching (lower half). A worker *searches* when its own
+//! The word: guests awake (16 bits), who take no part in what follows, but can get stuck; workers awake (16
+//! bits); of those searching (32 bits). A worker *searches* when its own
 //! queue is empty and it looks at the others'. At most one searcher is woken at a time: it wakes the next
 //! when it finds something, so a burst wakes as many workers as there is work for, one after another, and a
 //! single task wakes one.
@@ -35,10 +36,11 @@ use crate::shim::shared::{AtomicBool, AtomicU64};
 use crate::util::pad::Padded;
 
 const AWAKE: u64 = 1 << 32;
+const GUEST: u64 = 1 << 48;
 const SEARCHING: u64 = 1;
 
 fn awake(word: u64) -> u64 {
-    word >> 32
+    (word & (GUEST - 1)) >> 32
 }
 
 fn searching(word: u64) -> u64 {
@@ -50,7 +52,6 @@ fn searching(word: u64) -> u64 {
 /// *That it does not sleep while a worker is awake*: it says that it sleeps, fence, looks whether all cores
 /// sleep; a worker that wakes is counted as awake, fence, looks whether the monitor sleeps. At least one sees
 /// the other.
-#[derive(Debug)]
 pub(crate) struct Doze(AtomicBool);
 
 impl Doze {
@@ -80,13 +81,10 @@ impl Doze {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct Idle {
     word: Padded<AtomicU64>,
     /// Cores whose thread sleeps, the latest last.
     sleeping: Padded<Mutex<Vec<usize>>>,
-    /// Guests that are awake: they take no part in the above, but can get stuck.
-    guests: Padded<AtomicU64>,
     /// How many may be awake before `notify` wakes no more.
     active_max: u64,
 }
@@ -97,23 +95,24 @@ impl Idle {
         Idle {
             word: Padded(AtomicU64::new(0)),
             sleeping: Padded(Mutex::default()),
-            guests: Padded(AtomicU64::new(0)),
             active_max: active_max.max(1) as u64,
         }
     }
 
     /// A core that nobody attended is attended from now on, by a thread that is awake.
-    pub(crate) fn join(&self) {
+    /// A guest's also when its thread wakes.
+    pub(crate) fn join(&self, guest: bool) {
         // Ordering: Relaxed, here and in `leave`: the count is a guide to `notify`; a core joins before it is
         // first used, and leaves after its queue was emptied into the injector, which is followed by a
         // `notify` of its own.
-        self.word.fetch_add(AWAKE, Relaxed);
+        self.word.fetch_add(if guest { GUEST } else { AWAKE }, Relaxed);
     }
 
     /// A core is no longer attended. Its thread was awake and did not search. The caller then looks at all
-    /// queues, as before a sleep: a push that found this core awake woke nobody.
-    pub(crate) fn leave(&self) {
-        self.word.fetch_sub(AWAKE, Relaxed);
+    /// queues, as before a sleep: a push that found this core awake woke nobody. A guest's also when its thread
+    /// goes to sleep.
+    pub(crate) fn leave(&self, guest: bool) {
+        self.word.fetch_sub(if guest { GUEST } else { AWAKE }, Relaxed);
         // Ordering: pairs with the fence in `notify`.
         fence(SeqCst);
     }
@@ -208,17 +207,6 @@ impl Idle {
     /// Whether every core sleeps: nothing can be stuck.
     pub(crate) fn all_asleep(&self) -> bool {
         // Ordering: SeqCst, for the monitor's own promise; see there.
-        awake(self.word.load(SeqCst)) == 0 && self.guests.load(SeqCst) == 0
-    }
-
-    /// A guest goes to sleep, or leaves.
-    pub(crate) fn guest_sleeps(&self) {
-        // Ordering: SeqCst, here and below, with the load in `all_asleep`.
-        self.guests.fetch_sub(1, SeqCst);
-    }
-
-    /// A guest wakes, or comes.
-    pub(crate) fn guest_wakes(&self) {
-        self.guests.fetch_add(1, SeqCst);
+        self.word.load(SeqCst) < AWAKE
     }
 }

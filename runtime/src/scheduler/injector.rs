@@ -12,7 +12,6 @@ use crate::shim::Ordering::{Acquire, Release};
 use crate::shim::shared::AtomicUsize;
 use crate::util::pad::Padded;
 
-#[derive(Debug)]
 pub(crate) struct Injector<T> {
     /// Written only under the lock.
     len: Padded<AtomicUsize>,
@@ -38,16 +37,14 @@ impl<T> Injector<T> {
 
     /// Appends one item. The caller then sees to it that a worker looks; see `idle`.
     pub(crate) fn push(&self, item: T) {
-        let mut queue = self.queue.lock();
-        queue.push_back(item);
-        // Ordering: Release pairs with the Acquire in `len`.
-        self.len.store(queue.len(), Release);
+        self.push_batch([item]);
     }
 
     /// Appends many items under one lock.
     pub(crate) fn push_batch(&self, items: impl IntoIterator<Item = T>) {
         let mut queue = self.queue.lock();
         queue.extend(items);
+        // Ordering: Release, here and below, pairs with the Acquire in `len`.
         self.len.store(queue.len(), Release);
     }
 

@@ -3,8 +3,8 @@
 //!
 //! Owns the place where a core lies while user code runs. A worker's loop holds its core in its hands; around
 //! each poll it puts it down here, and what the poll wakes or spawns goes into it through [`Lease::enter`].
-//! When the poll does not come back, the monitor takes the core away ([`Lease::revoke`]) and gives it to
-//! another thread: queue, slot and timers are all in it, so a stuck worker keeps nothing. Generic over the
+//! When the poll does not come back, the monitor takes the core away ([`Lease::revoke`]) for other threads: queue,
+//! slot and timers are all in it, so a stuck worker keeps nothing. Generic over the
 //! core; called by `worker` (own thread) and `monitor`.
 //!
 //! It is a lock biased to its owner. The owner writes `inside`, then reads `revoked`; the monitor writes
@@ -32,7 +32,6 @@ use crate::shim::Ordering::{Acquire, Relaxed, Release};
 use crate::shim::owner::AtomicBool;
 use crate::shim::{Mutex, UnsafeCell, heavy_fence, light_fence};
 
-#[derive(Debug)]
 pub(crate) struct Lease<C> {
     /// Written by the owner: it uses the place, or holds the core in its hands.
     inside: AtomicBool,

@@ -8,15 +8,11 @@ use crate::shim::Ordering::Relaxed;
 use crate::shim::owner::AtomicU64;
 
 /// A number that one thread at a time counts up.
-#[derive(Debug, Default)]
-pub(crate) struct Count(Inner);
+pub(crate) struct Count(AtomicU64);
 
-#[derive(Debug)]
-struct Inner(AtomicU64);
-
-impl Default for Inner {
-    fn default() -> Inner {
-        Inner(AtomicU64::new(0))
+impl Default for Count {
+    fn default() -> Count {
+        Count(AtomicU64::new(0))
     }
 }
 
@@ -25,19 +21,18 @@ impl Count {
     #[inline]
     pub(crate) fn add(&self, n: u64) {
         // Ordering: Relaxed: one writer at a time, and readers want a report.
-        self.0.0.store(self.0.0.load(Relaxed).wrapping_add(n), Relaxed);
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.0.0.load(Relaxed)
+        self.0.load(Relaxed)
     }
 }
 
 /// What one core counts.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) polls: Count,
-    pub(crate) spawned: Count,
     pub(crate) steals: Count,
     pub(crate) parks: Count,
     pub(crate) looks: Count,

@@ -6,9 +6,9 @@
 //! stuck. `queue`, `injector`, `idle` and `lease` are the pure parts, each with its argument and its model.
 
 pub(crate) mod arrival;
-pub(crate) mod hands;
 pub(crate) mod idle;
 pub(crate) mod injector;
+pub(crate) mod jobs;
 pub(crate) mod lease;
 pub(crate) mod queue;
 

@@ -9,9 +9,9 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::panic::Location;
 use std::time::{Duration, Instant};
 
+use super::crew::join_all;
 use super::idle::Doze;
 use super::shared::{Scheduler, SlowPoll};
 use super::worker::Worker;
@@ -19,7 +19,6 @@ use crate::shim::Ordering::{Relaxed, SeqCst};
 use crate::shim::shared::AtomicBool;
 use crate::shim::thread::{self, JoinHandle};
 use crate::shim::{Arc, Mutex};
-use crate::util::parker::Parker;
 use crate::util::wake::guarded;
 
 /// Between two looks, when the first found a worker in a poll; and when it did not. A stuck worker loses its core
@@ -29,16 +28,17 @@ const TICK: Duration = Duration::from_millis(4);
 const QUIET_TICK: Duration = Duration::from_millis(10);
 /// Ticks with all workers asleep before the monitor sleeps too: waking it costs more than a few idle ticks.
 const QUIET_TICKS: u32 = 10;
+/// How often at most it is said that no substitute can be started.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-#[derive(Debug)]
 pub(crate) struct Monitor {
     doze: Doze,
     stop: AtomicBool,
-    thread: Mutex<Option<(Arc<Parker>, JoinHandle<()>)>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the monitor knows of one worker.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Watch {
     polls: u32,
     /// When it was first seen in that poll.
@@ -56,24 +56,9 @@ impl Monitor {
     /// Starts the thread.
     pub(crate) fn start(&self, scheduler: &Arc<Scheduler>) -> io::Result<()> {
         let of_thread = scheduler.clone();
-        let hand_over = Arc::new(Mutex::new(None));
-        let to_parent = hand_over.clone();
-        let parent = thread::current();
-        let handle =
-            thread::Builder::new().name(format!("{}-monitor", scheduler.config.name)).spawn(move || {
-                let parker = Arc::new(Parker::new());
-                *to_parent.lock() = Some(parker.clone());
-                parent.unpark();
-                drop(to_parent);
-                of_thread.monitor.run(&of_thread, &parker);
-            })?;
-        let parker = loop {
-            if let Some(parker) = hand_over.lock().take() {
-                break parker;
-            }
-            thread::park();
-        };
-        *self.thread.lock() = Some((parker, handle));
+        let name = format!("{}-monitor", scheduler.config.name);
+        let started = thread::Builder::new().name(name).spawn(move || of_thread.monitor.run(&of_thread))?;
+        *self.thread.lock() = Some(started);
         Ok(())
     }
 
@@ -86,8 +71,8 @@ impl Monitor {
     }
 
     fn unpark(&self) {
-        if let Some((parker, _)) = &*self.thread.lock() {
-            let _ = parker.unpark();
+        if let Some(thread) = &*self.thread.lock() {
+            thread.thread().unpark();
         }
     }
 
@@ -96,50 +81,39 @@ impl Monitor {
         self.stop.store(true, SeqCst);
         self.unpark();
         let thread = self.thread.lock().take();
-        if let Some((_, handle)) = thread {
-            if handle.thread().id() != thread::current().id() {
-                let _ = handle.join();
-            }
-        }
+        join_all(thread, None);
     }
 
-    fn run(&self, scheduler: &Arc<Scheduler>, parker: &Parker) {
+    fn run(&self, scheduler: &Arc<Scheduler>) {
         let tick = match scheduler.config.slow_poll {
             Some((limit, _)) => (limit / 2).clamp(Duration::from_millis(1), TICK),
             None => TICK,
         };
-        let mut quiet = 0;
-        let mut busy = true;
+        let (mut quiet, mut busy, mut said) = (0, true, None);
+        // An unpark may be spurious, or taken by a callback that parks: each turn looks for itself.
         while !self.stop.load(SeqCst) {
-            if scheduler.idle.all_asleep() {
-                quiet += 1;
-            } else {
-                quiet = 0;
-            }
+            quiet = if scheduler.idle.all_asleep() { quiet + 1 } else { 0 };
             if quiet > QUIET_TICKS {
-                self.sleep(scheduler, parker);
+                if self.doze.begin(&scheduler.idle) && !self.stop.load(SeqCst) {
+                    thread::park();
+                }
+                self.doze.end();
                 quiet = 0;
             } else {
-                parker.park(Some(if busy { tick } else { QUIET_TICK.max(tick) }));
+                thread::park_timeout(if busy { tick } else { QUIET_TICK.max(tick) });
             }
-            busy = look(scheduler);
+            busy = look(scheduler, &mut said);
         }
-    }
-
-    fn sleep(&self, scheduler: &Scheduler, parker: &Parker) {
-        if self.doze.begin(&scheduler.idle) && !self.stop.load(SeqCst) {
-            parker.park(None);
-        }
-        self.doze.end();
     }
 }
 
-/// One look at all workers. Whether any of them was in a poll.
-fn look(scheduler: &Arc<Scheduler>) -> bool {
+/// One look at all workers. Whether any of them was in a poll. `said`: when it was last said that there is no
+/// substitute.
+fn look(scheduler: &Arc<Scheduler>, said: &mut Option<Instant>) -> bool {
     let now = Instant::now();
     let mut stuck = Vec::new();
     let mut busy = false;
-    for worker in &scheduler.crew.lock().attached {
+    for worker in &scheduler.crew.state.lock().attached {
         busy |= worker.lease.is_out();
         if let Some(since) = in_same_poll(worker, now) {
             stuck.push((worker.clone(), since));
@@ -153,10 +127,20 @@ fn look(scheduler: &Arc<Scheduler>) -> bool {
         }
         if let Some(core) = worker.lease.revoke() {
             scheduler.rescues.add(1);
-            scheduler.crew.replace(scheduler, core);
+            scheduler.abandon(core);
         }
     }
-    scheduler.crew.retry(scheduler);
+    // Also for cores that found no thread before.
+    if let Err(error) = scheduler.crew.staff(scheduler) {
+        if !scheduler.is_stopping() && said.is_none_or(|said| now - said > SAY_AGAIN) {
+            *said = Some(now);
+            eprintln!(
+                "filch: a worker of \"{}\" is stuck in a task, and no substitute can take its place: {error}; move \
+                 the blocking call into spawn_blocking",
+                scheduler.config.name
+            );
+        }
+    }
     busy
 }
 
@@ -182,11 +166,7 @@ fn in_same_poll(worker: &Worker, now: Instant) -> Option<Instant> {
     };
     // A thread that waits for a processor is not stuck, and another one in its place would wait, too.
     let delayed = waited.saturating_sub(watch.waited);
-    if now.saturating_duration_since(since).saturating_sub(delayed) < TICK * 3 / 4 {
-        None
-    } else {
-        Some(since)
-    }
+    (now.saturating_duration_since(since).saturating_sub(delayed) >= TICK * 3 / 4).then_some(since)
 }
 
 /// How long a thread has been ready to run, and did not, since its start; zero where the kernel does not say.
@@ -202,14 +182,10 @@ fn report(scheduler: &Scheduler, worker: &Worker, running_for: Duration) {
     if running_for < *limit || std::mem::replace(&mut worker.watch.lock().reported, true) {
         return;
     }
-    let slow = slow_poll(scheduler, worker.current.load(Relaxed), running_for);
-    guarded("the on_slow_poll callback", || hook(&slow));
-}
-
-/// What is known of the task `id`, which runs.
-pub(super) fn slow_poll(scheduler: &Scheduler, id: u64, running_for: Duration) -> SlowPoll {
-    let task = scheduler.tasks().into_iter().find(|task| task.probe().id() == id);
-    let location: Option<&'static Location<'static>> = task.as_ref().map(|task| task.location());
+    let id = worker.current.load(Relaxed);
+    let task = scheduler.tasks().into_iter().find(|task| task.probe.id() == id);
+    let location = task.as_ref().map(|task| task.location);
     let name = task.as_ref().and_then(|task| task.name()).map(str::to_owned);
-    SlowPoll { id: if task.is_some() { id } else { 0 }, name, location, running_for }
+    let slow = SlowPoll { id: if task.is_some() { id } else { 0 }, name, location, running_for };
+    guarded("the on_slow_poll callback", || hook(&slow));
 }

@@ -10,8 +10,8 @@
 //! exchange fails they are forgotten, and if it succeeds they are right, because the owner overwrites a slot
 //! only after it has seen `head` move past it.
 
-use std::fmt;
 use std::marker::PhantomData;
+use std::mem::{self, ManuallyDrop};
 use std::ptr;
 
 use crate::shim::Arc;
@@ -28,13 +28,8 @@ pub(super) const CAPACITY: usize = 4;
 /// What can be queued: something that is one pointer.
 ///
 /// # Safety
-/// `from_raw(into_raw(x))` is `x`, also on another thread.
-pub(crate) unsafe trait Item: Send {
-    fn into_raw(self) -> *mut ();
-    /// # Safety
-    /// `raw` came from `into_raw`, and is turned back once.
-    unsafe fn from_raw(raw: *mut ()) -> Self;
-}
+/// It has the size of a pointer, and its bytes are it, on any thread.
+pub(crate) unsafe trait Item: Send {}
 
 struct Ring<T> {
     head: Padded<AtomicU64>,
@@ -47,6 +42,29 @@ struct Ring<T> {
 impl<T> Ring<T> {
     fn slot(&self, index: u64) -> &AtomicPtr<()> {
         &self.slots[index as usize % CAPACITY]
+    }
+
+    /// Copies the older half of the items to `put`, each with its number from zero, and takes them out. Returns
+    /// how many are the caller's; of more than that, copies were made in vain.
+    fn take_half(&self, mut put: impl FnMut(u64, *mut ())) -> u64 {
+        loop {
+            // Ordering: Acquire pairs with the Release of another thief's exchange (its moved items may be
+            // overwritten), and keeps the load of `tail` behind it.
+            let head = self.head.load(Acquire);
+            // Ordering: Acquire pairs with the Release in `publish`: the slots below this tail are written.
+            let len = self.tail.load(Acquire).saturating_sub(head);
+            let wanted = len - len / 2;
+            if wanted > (CAPACITY / 2) as u64 {
+                // Head and tail are not of one moment: look again.
+                continue;
+            }
+            (0..wanted).for_each(|i| put(i, self.slot(head + i).load(Relaxed)));
+            // Ordering: Release pairs with the Acquire in `push`: our copies were made before the owner
+            // overwrites the slots. Acquire: nothing of what follows moves before we own the items.
+            if wanted == 0 || self.head.compare_exchange(head, head + wanted, AcqRel, Relaxed).is_ok() {
+                return wanted;
+            }
+        }
     }
 }
 
@@ -89,8 +107,11 @@ impl<T: Item> LocalQueue<T> {
         if (self.tail - head) as usize == CAPACITY {
             return Err(item);
         }
+        const { assert!(size_of::<T>() == size_of::<*mut ()>()) };
+        // SAFETY: an item is one pointer, which owns it from here on.
+        let raw = unsafe { mem::transmute_copy(&ManuallyDrop::new(item)) };
         // Ordering: Relaxed: published by the store of `tail`.
-        self.ring.slot(self.tail).store(item.into_raw(), Relaxed);
+        self.ring.slot(self.tail).store(raw, Relaxed);
         self.publish(self.tail + 1);
         Ok(())
     }
@@ -98,7 +119,7 @@ impl<T: Item> LocalQueue<T> {
     #[inline]
     fn publish(&mut self, tail: u64) {
         self.tail = tail;
-        // Ordering: Release pairs with the Acquire in `Stealer::grab`: a thief that sees this tail sees the
+        // Ordering: Release pairs with the Acquire in `take_half`: a thief that sees this tail sees the
         // slots below it.
         self.ring.tail.store(tail, Release);
     }
@@ -116,7 +137,7 @@ impl<T: Item> LocalQueue<T> {
             // thief was faster.
             match self.ring.head.compare_exchange_weak(head, head + 1, Relaxed, Relaxed) {
                 // SAFETY: the exchange gave us, and nobody else, the item at `head`; see the top of the file.
-                Ok(_) => return Some(unsafe { T::from_raw(raw) }),
+                Ok(_) => return Some(unsafe { mem::transmute_copy(&raw) }),
                 Err(now) => head = now,
             }
         }
@@ -125,20 +146,10 @@ impl<T: Item> LocalQueue<T> {
     /// Takes the older half of the items out of a full ring, oldest first, to make room.
     #[cold]
     pub(crate) fn split(&mut self) -> Vec<T> {
-        let mut raw = Vec::with_capacity(CAPACITY / 2 + 1);
-        let mut head = self.ring.head.load(Relaxed);
-        loop {
-            raw.clear();
-            let half = (self.tail - head).min((CAPACITY / 2) as u64);
-            raw.extend((head..head + half).map(|index| self.ring.slot(index).load(Relaxed)));
-            // Ordering: Relaxed, as in `pop`, of which this is many at once.
-            match self.ring.head.compare_exchange(head, head + half, Relaxed, Relaxed) {
-                Ok(_) => break,
-                Err(now) => head = now,
-            }
-        }
-        // SAFETY: the exchange gave us, and nobody else, these items; see the top of the file.
-        raw.into_iter().map(|raw| unsafe { T::from_raw(raw) }).collect()
+        let mut raw = [ptr::null_mut(); CAPACITY];
+        let taken = self.ring.take_half(|i, item| raw[i as usize] = item);
+        // SAFETY: `take_half` gave us, and nobody else, these items.
+        raw[..taken as usize].iter().map(|raw| unsafe { mem::transmute_copy(raw) }).collect()
     }
 }
 
@@ -153,74 +164,25 @@ impl<T: Item> Stealer<T> {
 
     /// Moves the older half of the items into `to`, which must be empty, and takes one of them out.
     pub(crate) fn steal_into(&self, to: &mut LocalQueue<T>) -> Option<T> {
-        debug_assert!(to.is_empty());
-        let taken = self.grab(to)?;
-        let last = to.tail + taken - 1;
-        let raw = to.ring.slot(last).load(Relaxed);
-        if taken > 1 {
-            to.publish(last);
-        }
-        // SAFETY: `grab` gave us all items up to `last`, and this one was not published to other thieves.
-        Some(unsafe { T::from_raw(raw) })
-    }
-
-    /// Copies half of the items behind the tail of `to`, without publishing them. Returns how many are ours.
-    fn grab(&self, to: &mut LocalQueue<T>) -> Option<u64> {
-        let victim = &*self.0;
         // Ordering: Acquire, as in `push`: whoever took the last items out of `to` made its copies before we
         // overwrite the slots. That `to` is empty was seen by a relaxed load.
         let emptied = to.ring.head.load(Acquire);
         debug_assert_eq!(emptied, to.tail);
-        loop {
-            // Ordering: Acquire pairs with the Release of another thief's exchange (its moved items may be
-            // overwritten), and keeps the load of `tail` behind it.
-            let head = victim.head.load(Acquire);
-            // Ordering: Acquire pairs with the Release in `publish`: the slots below this tail are written.
-            let tail = victim.tail.load(Acquire);
-            let len = tail.saturating_sub(head);
-            let wanted = len - len / 2;
-            if wanted == 0 {
-                return None;
-            }
-            if wanted > (CAPACITY / 2) as u64 {
-                // Head and tail are not of one moment: look again.
-                continue;
-            }
-            for i in 0..wanted {
-                let raw = victim.slot(head + i).load(Relaxed);
-                to.ring.slot(to.tail + i).store(raw, Relaxed);
-            }
-            // Ordering: Release pairs with the Acquire in `push`: our copies were made before the owner
-            // overwrites the slots. Acquire: nothing of what follows moves before we own the items.
-            if victim.head.compare_exchange(head, head + wanted, AcqRel, Relaxed).is_ok() {
-                return Some(wanted);
-            }
+        // Behind the tail, where nobody looks yet.
+        let taken = self.0.take_half(|i, item| to.ring.slot(to.tail + i).store(item, Relaxed));
+        let last = to.tail + taken.checked_sub(1)?;
+        let raw = to.ring.slot(last).load(Relaxed);
+        if taken > 1 {
+            to.publish(last);
         }
+        // SAFETY: `take_half` gave us all items up to `last`, and this one was not published to other thieves.
+        Some(unsafe { mem::transmute_copy(&raw) })
     }
 }
 
+#[cfg(test)]
 impl<T: Item> Clone for Stealer<T> {
     fn clone(&self) -> Self {
         Stealer(self.0.clone())
-    }
-}
-
-impl<T: Item> Drop for LocalQueue<T> {
-    fn drop(&mut self) {
-        while let Some(item) = self.pop() {
-            drop(item);
-        }
-    }
-}
-
-impl<T: Item> fmt::Debug for LocalQueue<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalQueue").field("len", &self.len()).finish()
-    }
-}
-
-impl<T: Item> fmt::Debug for Stealer<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stealer").field("len", &self.len()).finish()
     }
 }

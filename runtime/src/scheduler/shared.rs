@@ -7,7 +7,9 @@
 //! A task that is not done keeps a bare pointer to its [`Scheduler`]. It stays valid because the last owner
 //! of the scheduler, `shutdown`, ends all tasks first, and leaks the scheduler if it cannot.
 
+use std::fmt;
 use std::future::Future;
+use std::io;
 use std::panic::Location;
 use std::ptr;
 use std::sync::Weak;
@@ -16,7 +18,7 @@ use std::time::Duration;
 use filch_channels::probe;
 
 use super::blocking;
-use super::core::{Core, ID_BLOCK, Role, Tell};
+use super::core::{Core, Tell};
 use super::crew::Crew;
 use super::idle::Idle;
 use super::injector::Injector;
@@ -33,7 +35,6 @@ use crate::shim::shared::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::shim::{Arc, Mutex};
 use crate::task::{self, Birth, Done, JoinHandle, PanicHook, Runnable, Schedule, Task, TaskList};
 use crate::util::pad::Padded;
-use crate::util::parker::Unpark;
 
 /// Callers of `block_on` that can work on tasks at the same time; more of them only wait.
 pub(crate) const GUESTS: usize = 4;
@@ -62,26 +63,13 @@ pub(crate) struct Config {
     /// Threads that run tasks. `0`: only callers of `block_on` do (the single-threaded flavour).
     pub(crate) workers: usize,
     pub(crate) name: String,
+    /// The paused flavour: in which order tasks are polled, and blocking jobs run in place.
     pub(crate) seed: Option<u64>,
-    pub(crate) panic_hook: PanicHook,
     pub(crate) slow_poll: Option<(Duration, SlowPollHook)>,
-    pub(crate) spin: Duration,
-    /// Run blocking jobs in place: the paused flavour.
-    pub(crate) blocking_inline: bool,
-    pub(crate) blocking_threads_max: usize,
-}
-
-impl std::fmt::Debug for Config {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config")
-            .field("workers", &self.workers)
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
+    pub(crate) blocking_threads: usize,
 }
 
 /// What others may do with a core, whoever has it.
-#[derive(Debug)]
 pub(crate) struct Remote {
     pub(super) stealer: Stealer<Runnable>,
     pub(crate) timers: Arc<TimerShard>,
@@ -104,7 +92,6 @@ impl Remote {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct Scheduler {
     /// Workers' first, then guests'.
     pub(crate) cores: Box<[Padded<Remote>]>,
@@ -112,31 +99,19 @@ pub(crate) struct Scheduler {
     pub(super) idle: Idle,
     pub(crate) driver: Driver,
     pub(super) blocking: blocking::Pool,
-    pub(super) crew: Crew,
+    pub(crate) crew: Crew,
     pub(super) monitor: Monitor,
     pub(super) config: Config,
+    panic_hook: PanicHook,
     /// How many remotes are orphans: most of the time none.
     pub(super) orphans: AtomicUsize,
     pub(super) stopping: AtomicBool,
     pub(super) rescues: Count,
-    /// Tasks that no worker spawned.
-    spawned_outside: AtomicU64,
-    /// Tasks that ended by themselves since shutdown began.
-    pub(super) finished: AtomicUsize,
     me: Weak<Scheduler>,
 }
 
-// SAFETY: a `Runnable` is a pointer that owns the right to run.
-unsafe impl Item for Runnable {
-    fn into_raw(self) -> *mut () {
-        Runnable::into_raw(self)
-    }
-
-    unsafe fn from_raw(raw: *mut ()) -> Runnable {
-        // SAFETY: the trait's contract is that of `Runnable::from_raw`.
-        unsafe { Runnable::from_raw(raw) }
-    }
-}
+// SAFETY: a `Runnable` is transparent round a pointer to its task, and may be sent.
+unsafe impl Item for Runnable {}
 
 // SAFETY: see the top of the file.
 unsafe impl Schedule for Scheduler {
@@ -157,50 +132,70 @@ unsafe impl Schedule for Scheduler {
     }
 
     fn panic_hook(&self) -> PanicHook {
-        self.config.panic_hook.clone()
+        self.panic_hook.clone()
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { workers, name, .. } = &self.config;
+        f.debug_struct("Runtime").field("name", name).field("workers", workers).finish_non_exhaustive()
     }
 }
 
 impl Scheduler {
-    /// The scheduler and the cores of its workers and guests, which nobody attends yet.
-    #[allow(clippy::vec_box)]
-    pub(crate) fn new(config: Config, driver: Driver) -> (Arc<Scheduler>, Vec<Box<Core>>) {
-        let guests = if config.workers == 0 { 1 } else { GUESTS };
-        let total = config.workers + guests;
-        let single = config.workers == 0;
-        let mut cores = Vec::with_capacity(total);
-        let mut remotes = Vec::with_capacity(total);
-        for index in 0..total {
-            let (queue, stealer): (LocalQueue<Runnable>, _) = queue::new();
-            let role = if index < config.workers.max(1) { Role::Worker } else { Role::Guest };
-            cores.push(Box::new(Core::new(index, queue, single, role, config.seed)));
-            remotes.push(Padded(Remote {
-                stealer,
-                timers: driver.shard(index),
-                tasks: Mutex::new(TaskList::new()),
-                attendant: Mutex::new(None),
-                orphan: AtomicBool::new(false),
-                counts: Counts::default(),
-                keeps: AtomicU8::new(0),
-            }));
+    /// Nobody attends its cores yet.
+    pub(crate) fn new(
+        config: Config,
+        driver: Driver,
+        panic_hook: impl FnOnce(Weak<Scheduler>) -> PanicHook,
+    ) -> Arc<Scheduler> {
+        Arc::new_cyclic(|me: &Weak<Scheduler>| {
+            let single = config.workers == 0;
+            let guests = if single { 1 } else { GUESTS };
+            let mut cores = Vec::with_capacity(config.workers + guests);
+            let mut remotes = Vec::with_capacity(config.workers + guests);
+            for index in 0..config.workers + guests {
+                let (queue, stealer): (LocalQueue<Runnable>, _) = queue::new();
+                let guest = !single && index >= config.workers;
+                let up = me.clone();
+                let unpark = move |_| up.upgrade().into_iter().for_each(|all| all.unpark_timers(index));
+                cores.push(Box::new(Core::new(index, queue, single, guest, config.seed)));
+                remotes.push(Padded(Remote {
+                    stealer,
+                    timers: TimerShard::new(driver.clock.clone(), Box::new(unpark)),
+                    tasks: Mutex::default(),
+                    attendant: Mutex::new(None),
+                    orphan: AtomicBool::new(false),
+                    counts: Counts::default(),
+                    keeps: AtomicU8::new(0),
+                }));
+            }
+            Scheduler {
+                cores: remotes.into(),
+                injector: Injector::new(),
+                idle: Idle::new(config.workers),
+                driver,
+                blocking: blocking::Pool::new(config.blocking_threads),
+                crew: Crew::new(config.workers, cores),
+                monitor: Monitor::new(),
+                config,
+                panic_hook: panic_hook(me.clone()),
+                orphans: AtomicUsize::new(0),
+                stopping: AtomicBool::new(false),
+                rescues: Count::default(),
+                me: me.clone(),
+            }
+        })
+    }
+
+    /// Starts the workers' threads, and the monitor's if it has something to do.
+    pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
+        self.crew.staff(self)?;
+        match self.config.slow_poll {
+            None if self.is_single_threaded() => Ok(()),
+            _ => self.monitor.start(self),
         }
-        let scheduler = Arc::new_cyclic(|me| Scheduler {
-            cores: remotes.into(),
-            injector: Injector::new(),
-            idle: Idle::new(config.workers),
-            driver,
-            blocking: blocking::Pool::new(config.blocking_threads_max),
-            crew: Crew::new(config.workers),
-            monitor: Monitor::new(),
-            config,
-            orphans: AtomicUsize::new(0),
-            stopping: AtomicBool::new(false),
-            rescues: Count::default(),
-            spawned_outside: AtomicU64::new(0),
-            finished: AtomicUsize::new(0),
-            me: me.clone(),
-        });
-        (scheduler, cores)
     }
 
     /// Whether only callers of `block_on` run tasks.
@@ -225,54 +220,43 @@ impl Scheduler {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let parent = probe::current_id();
         context::with_worker(|worker| {
             let worker = worker.filter(|worker| ptr::eq(&raw const *worker.scheduler, self));
-            let Some(mut core) = worker.and_then(|worker| worker.lease.enter()) else {
-                let id = next_id();
-                let list = (id % self.cores.len() as u64) as u16;
-                let birth = Birth { id, parent, location, name, list };
-                return self.spawn_remote(future, birth);
+            let mut core = worker.and_then(|worker| worker.lease.enter());
+            let birth = match &mut core {
+                Some(core) => {
+                    let (id, list) = (core.next_id(), core.index as u16);
+                    Birth { id, parent: probe::current_id(), location, name, list }
+                }
+                None => self.birth(name, location),
             };
-            let id = core.next_id(next_id_block);
-            let list = core.index as u16;
             // SAFETY: `self` outlives its tasks (top of the file), and `F` is `Send`.
-            let (runnable, handle) =
-                unsafe { task::new(future, self, Birth { id, parent, location, name, list }) };
-            let remote = &self.cores[core.index];
-            remote.counts.spawned.add(1);
-            if remote.tasks.lock().push(&runnable) {
+            let (runnable, handle) = unsafe { task::new(future, self, birth) };
+            if !self.admit(&runnable) {
+                // The runtime has shut down: the handle says so. The future is dropped here, with no lock held.
+                drop(core);
+                runnable.cancel(None).release();
+            } else if let Some(mut core) = core {
                 let tell = core.push_spawned(runnable, &self.injector);
                 drop(core);
                 self.tell(tell);
             } else {
-                drop(core);
-                runnable.cancel(None).release();
+                self.inject(runnable);
             }
             handle
         })
     }
 
-    fn spawn_remote<F>(&self, future: F, birth: Birth) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        // SAFETY: as in `spawn`.
-        let (runnable, handle) = unsafe { task::new(future, self, birth) };
-        if self.admit(&runnable) {
-            self.inject(runnable);
-        } else {
-            // The runtime has shut down: the handle says so. The future is dropped here, with no lock held.
-            runnable.cancel(None).release();
-        }
-        handle
+    /// What a task is born with that no worker spawns.
+    pub(super) fn birth(&self, name: Option<Box<str>>, location: &'static Location<'static>) -> Birth {
+        let id = next_id();
+        let list = (id % self.cores.len() as u64) as u16;
+        Birth { id, parent: probe::current_id(), location, name, list }
     }
 
     /// Puts a new task into the list it was born with. False: the runtime has shut down.
+    #[inline]
     pub(super) fn admit(&self, runnable: &Runnable) -> bool {
-        // Ordering: Relaxed: a number for a report.
-        self.spawned_outside.fetch_add(1, Relaxed);
         self.cores[usize::from(runnable.list())].tasks.lock().push(runnable)
     }
 
@@ -280,13 +264,6 @@ impl Scheduler {
     #[inline]
     pub(super) fn finish(&self, done: Done) {
         self.cores[usize::from(done.list())].tasks.lock().remove(&done);
-        // Ordering: Relaxed: a flag that is looked at again, and a count for a report.
-        if self.stopping.load(Relaxed) {
-            if done.finished {
-                self.finished.fetch_add(1, Relaxed);
-            }
-            self.crew.progress();
-        }
         done.release();
     }
 
@@ -298,9 +275,7 @@ impl Scheduler {
         // have told.
         let keep = self.arc();
         self.injector.push(runnable);
-        if let Some(core) = keep.idle.notify() {
-            keep.unpark(core);
-        }
+        keep.tell(Tell::OneForSure);
     }
 
     #[inline]
@@ -317,21 +292,14 @@ impl Scheduler {
 
     /// Ends the sleep of the thread that has `core`, if any has.
     pub(crate) fn unpark(&self, core: usize) {
-        let attendant = self.cores[core].attendant.lock();
-        if let Some(worker) = &*attendant {
-            if worker.parker.unpark() == Unpark::WakeReactor {
-                // An eventfd that is full is one that will be seen: nothing is lost by an error.
-                let _ = self.driver.reactor(core).wake();
-            }
-        }
+        self.cores[core].attendant.lock().iter().for_each(|worker| worker.unpark());
     }
 
-    /// A timer of `shard` is due before its owner will wake by itself.
-    pub(crate) fn unpark_timers(&self, shard: &TimerShard) {
-        let index = shard.index();
+    /// A timer of the core is due before its owner will wake by itself.
+    fn unpark_timers(&self, index: usize) {
         if self.cores[index].orphan.load(SeqCst) {
             // Served by whoever parks: all that sleep must look again, for any of them may be the one.
-            (0..self.cores.len()).for_each(|core| self.unpark(core));
+            self.crew.unpark_all();
         } else {
             self.unpark(index);
         }
@@ -360,12 +328,12 @@ impl Scheduler {
         let sum = |count: fn(&Counts) -> &Count| {
             self.cores.iter().map(|core| count(&core.counts).get()).sum::<u64>()
         };
-        let (blocking_threads, blocking_queue_depth) = self.blocking.depth();
+        let (blocking_threads, blocking_queue_depth) = self.blocking.jobs.depth();
         Metrics {
             workers: self.config.workers,
             threads: self.crew.threads(),
             live_tasks: self.live_tasks(),
-            spawned: sum(|counts| &counts.spawned) + self.spawned_outside.load(Relaxed),
+            spawned: self.cores.iter().map(|core| core.tasks.lock().taken_in).sum(),
             polls: sum(|counts| &counts.polls),
             steals: sum(|counts| &counts.steals),
             parks: sum(|counts| &counts.parks),
@@ -380,10 +348,11 @@ impl Scheduler {
 }
 
 pub(crate) fn next_id() -> u64 {
-    // Ordering: Relaxed: all that is asked of it is to give each number once.
-    NEXT_ID.fetch_add(1, Relaxed)
+    next_ids(1)
 }
 
-fn next_id_block() -> u64 {
-    NEXT_ID.fetch_add(ID_BLOCK, Relaxed)
+/// The first of `count` ids.
+pub(super) fn next_ids(count: u64) -> u64 {
+    // Ordering: Relaxed: all that is asked of it is to give each number once.
+    NEXT_ID.fetch_add(count, Relaxed)
 }

@@ -10,15 +10,14 @@ use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::monitor::slow_poll;
+use super::crew::{join_all, wait};
 use super::shared::Scheduler;
-use super::worker::Worker;
 use crate::context;
 use crate::driver::clock;
 use crate::shim::Arc;
-use crate::shim::Ordering::{Relaxed, SeqCst};
+use crate::shim::Ordering::SeqCst;
 use crate::shim::thread;
-use crate::task::Task;
+use crate::task::{self, Task};
 use crate::util::wake::wake_all;
 
 /// How long a caller of `block_on` stays for tasks that were cancelled; each needs one turn.
@@ -65,44 +64,42 @@ impl fmt::Display for ShutdownReport {
 
 impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task {}", self.id)?;
-        if let Some(name) = &self.name {
-            write!(f, " \"{name}\"")?;
-        }
-        write!(f, ", spawned at {}, ran for more than {:?}", self.location, self.running_for)
+        let head = task::head(self.id, self.name.as_deref(), self.location);
+        write!(f, "{head}, ran for more than {:?}", self.running_for)
     }
 }
 
 /// Ends the runtime. Only the first call does something.
 pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> ShutdownReport {
-    // Ordering: SeqCst, here and for the sleepers: see `Scheduler::is_stopping`.
     let start = Instant::now();
     let deadline = start.checked_add(within);
-    let tasks = close(scheduler);
-    scheduler.stopping.store(true, SeqCst);
-    for job in scheduler.blocking.close() {
+    let inside = is_on_own_thread(scheduler);
+    let mut tasks: Vec<Task> = scheduler.cores.iter().flat_map(|core| core.tasks.lock().close()).collect();
+    // Some have ended already, and are about to leave their list.
+    tasks.retain(|task| !task.state.is_done());
+    for job in scheduler.blocking.jobs.close() {
         scheduler.finish(job.cancel(None));
     }
     tasks.iter().for_each(Task::abort);
     if !scheduler.is_single_threaded() {
-        scheduler.unpark_all();
-        // The workers go on until there is no task left; they look at `stopping` only with nothing to do, and
-        // so may have ended already: then what is left is run here.
-        scheduler.crew.wait_until(deadline, |state| scheduler.live_tasks() == 0 || state.live() == 0);
-    }
-    if !is_on_own_thread(scheduler) {
+        // From inside, the calling task cannot be waited for. Others that are in a poll can, by their threads.
+        let running = |task: &&Task| inside && task.probe.is_running() && !task.state.is_done();
+        wait(deadline, || scheduler.live_tasks() <= tasks.iter().filter(running).count());
+    } else if !inside {
         drive(scheduler, deadline);
     }
+    // Ordering: SeqCst, with those that wake or go to sleep: see `Scheduler::is_stopping`.
+    scheduler.stopping.store(true, SeqCst);
     scheduler.monitor.stop();
-    scheduler.crew.stop();
-    scheduler.unpark_all();
-    let here = usize::from(scheduler.crew.is_own_thread());
-    scheduler.crew.wait_until(deadline, |state| state.live() <= here);
-    scheduler.crew.join(deadline);
-    scheduler.blocking.join(deadline);
-    forget_timers(scheduler);
+    scheduler.crew.unpark_all();
+    // Taken first: the threads need the locks for their end.
+    let threads = std::mem::take(&mut scheduler.crew.state.lock().threads);
+    let of_jobs = std::mem::take(&mut *scheduler.blocking.threads.lock());
+    join_all(threads.into_iter().chain(of_jobs), deadline);
+    // Whoever waits elsewhere for a timer or a socket of this runtime looks again, and finds it gone.
     let mut wakers = Vec::new();
-    scheduler.driver.reactors().iter().for_each(|reactor| reactor.shutdown(&mut wakers));
+    scheduler.cores.iter().for_each(|core| while core.timers.fire(clock::NEVER, &mut wakers) > 0 {});
+    scheduler.driver.reactors.iter().for_each(|reactor| reactor.shutdown(&mut wakers));
     wake_all(&mut wakers);
     let report = report(scheduler, &tasks, start);
     if scheduler.live_tasks() > 0 {
@@ -112,17 +109,6 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
     report
 }
 
-/// Fires every timer that is left: whoever waits elsewhere for one of them looks again, and finds the runtime
-/// gone.
-fn forget_timers(scheduler: &Scheduler) {
-    let mut wakers = Vec::new();
-    for core in &scheduler.cores {
-        while core.timers.fire(clock::NEVER, &mut wakers) > 0 {
-            wake_all(&mut wakers);
-        }
-    }
-}
-
 /// A caller of `block_on` leaves a single-threaded runtime that was shut down meanwhile: it runs what that left to it.
 pub(super) fn leave(scheduler: &Arc<Scheduler>) {
     if scheduler.is_single_threaded() && scheduler.is_stopping() {
@@ -130,55 +116,24 @@ pub(super) fn leave(scheduler: &Arc<Scheduler>) {
     }
 }
 
-/// Closes all lists, and returns what was in them.
-fn close(scheduler: &Scheduler) -> Vec<Task> {
-    let mut tasks = Vec::new();
-    for core in &scheduler.cores {
-        let mut list = core.tasks.lock();
-        list.close();
-        tasks.append(&mut list.tasks());
-    }
-    tasks
-}
-
-/// Runs on this thread what no worker runs any more.
+/// Runs the tasks of a single-threaded runtime to their ends.
 fn drive(scheduler: &Arc<Scheduler>, deadline: Option<Instant>) {
-    if scheduler.live_tasks() == 0 {
-        return;
-    }
-    let worker = Worker::new(scheduler.clone());
-    let _here = context::enter_worker(&worker);
-    let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-    let mut core = loop {
-        if let Some(core) = scheduler.crew.lock().take_core() {
-            break core;
-        }
-        if is_over() || scheduler.live_tasks() == 0 {
-            return;
-        }
-        // A `block_on` has it, and works on what was aborted; or it ends first, and leaves that to us.
-        worker.parker.park(Some(Duration::from_millis(1)));
-    };
-    scheduler.adopt(&core);
-    scheduler.attend(&core, &worker);
-    while scheduler.live_tasks() > 0 && !is_over() {
-        core = match worker.find(core) {
-            Ok((mut core, Some(runnable))) => {
-                worker.found(&mut core);
-                match worker.run_one(core, runnable) {
-                    Ok(core) => core,
-                    Err(_) => return,
-                }
-            }
-            Ok((core, None)) => {
+    let here = context::enter_worker(scheduler.clone());
+    let mut hands = None;
+    let done = || {
+        // A `block_on` may have the core, and work on what was aborted; or it ends first, and leaves that to us.
+        while let Some(core) = hands.take().or_else(|| scheduler.take(true, &here.worker)) {
+            let ran;
+            (hands, ran) = here.worker.step(core);
+            if !ran || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 // What is left is on its way here, or runs on a thread that does not come back.
-                worker.parker.park(Some(Duration::from_millis(1)));
-                core
+                break;
             }
-            Err(_) => return,
-        };
-    }
-    scheduler.abandon(core, |state, core| state.put_back(core));
+        }
+        scheduler.live_tasks() == 0
+    };
+    wait(deadline, done);
+    hands.into_iter().for_each(|core| scheduler.abandon(core));
 }
 
 fn is_on_own_thread(scheduler: &Arc<Scheduler>) -> bool {
@@ -186,32 +141,23 @@ fn is_on_own_thread(scheduler: &Arc<Scheduler>) -> bool {
 }
 
 fn report(scheduler: &Scheduler, tasks: &[Task], start: Instant) -> ShutdownReport {
-    let finished = scheduler.finished.load(Relaxed).min(tasks.len());
-    let alive: Vec<&Task> = tasks.iter().filter(|task| !task.is_done()).collect();
-    let seen = scheduler.crew.running();
-    let abandoned: Vec<Abandoned> = alive
-        .iter()
-        .map(|task| {
-            let id = task.probe().id();
-            let running_for = seen
-                .iter()
-                .find(|(seen, _)| *seen == id)
-                .map_or(start.elapsed(), |(_, since)| since.elapsed());
-            let slow = slow_poll(scheduler, id, running_for);
-            Abandoned { id, name: slow.name, location: task.location(), running_for }
-        })
-        .collect();
-    ShutdownReport {
-        finished,
-        cancelled: tasks.len() - finished - abandoned.len().min(tasks.len() - finished),
-        abandoned,
+    let seen: Vec<_> =
+        scheduler.crew.state.lock().attached.iter().filter_map(|worker| worker.seen()).collect();
+    let mut report = ShutdownReport::default();
+    for task in tasks {
+        let id = task.probe.id();
+        if !task.state.is_done() {
+            let since = seen.iter().find(|(seen, _)| *seen == id).map_or(start, |(_, since)| *since);
+            let name = task.name().map(str::to_owned);
+            let running_for = since.elapsed();
+            report.abandoned.push(Abandoned { id, name, location: task.location, running_for });
+        } else if task.state.is_cancelled() {
+            report.cancelled += 1;
+        } else {
+            report.finished += 1;
+        }
     }
-}
-
-impl Scheduler {
-    fn unpark_all(&self) {
-        (0..self.cores.len()).for_each(|core| self.unpark(core));
-    }
+    report
 }
 
 /// As [`shutdown_on_drop`], and never on this thread.

@@ -18,7 +18,7 @@ use filch_channels::probe;
 
 use super::error::JoinError;
 use super::raw::{Done, Header, Ran, Runnable, Schedule, Table, TaskPtr};
-use super::state::{Complete, StartPoll, State};
+use super::state::{Completed, State};
 use super::{Birth, waker};
 use crate::blocks;
 use crate::shim::UnsafeCell;
@@ -138,10 +138,10 @@ type Polled<F, S> = Result<(Ended<F, S>, Result<<F as Future>::Output, Payload>)
 impl<F: Future + 'static, S: Schedule + 'static> Running<F, S> {
     fn run(self) -> Ran {
         let task = self.1.task();
-        let seen = match task.state.start_poll() {
-            StartPoll::Poll { seen } => seen,
-            StartPoll::Cancel { .. } => return Ran::Done(self.cancel(None)),
-        };
+        let (seen, cancelled) = task.state.start_poll();
+        if cancelled {
+            return Ran::Done(self.cancel(None));
+        }
         match in_poll(task, |cx| self.poll(cx)) {
             Err(runnable) => runnable.end_pending(seen).map_or(Ran::Idle, Ran::Again),
             Ok((ended, result)) => {
@@ -161,8 +161,7 @@ impl<F: Future + 'static, S: Schedule + 'static> Running<F, S> {
         ended.complete(Err(error), false)
     }
 
-    /// Polls the future, and drops it unless it is pending. A panic of the poll counts more than one of the
-    /// drop, and either more than the output.
+    /// Polls the future, and drops it unless it is pending.
     #[inline]
     fn poll(self, cx: &mut Context<'_>) -> Polled<F, S> {
         let polled = catch_unwind(AssertUnwindSafe(|| {
@@ -178,17 +177,7 @@ impl<F: Future + 'static, S: Schedule + 'static> Running<F, S> {
             Err(payload) => Err(payload),
         };
         let (ended, dropped) = self.drop_future();
-        let result = match (result, dropped) {
-            (Ok(output), Some(payload)) => {
-                guarded("dropping the output of a task whose drop panicked", || drop(output));
-                Err(payload)
-            }
-            (result, second) => {
-                second.into_iter().for_each(drop_payload);
-                result
-            }
-        };
-        Ok((ended, result))
+        Ok((ended, outcome(result, dropped)))
     }
 
     /// Drops the future, and returns what its panic carried, if it did.
@@ -213,13 +202,9 @@ impl<F: Future + 'static, S: Schedule + 'static> Ended<F, S> {
         let Ended(cell, runnable) = self;
         // SAFETY: the stage is ours, and empty.
         cell.stage.with_mut(|stage| unsafe { stage.write(Stage { output: ManuallyDrop::new(output) }) });
-        let (drop_output, wake_join) = loop {
-            match cell.header.state.complete() {
-                // SAFETY: not done, so nobody takes the output.
-                Complete::CallBack => unsafe { cell.call_back() },
-                Complete::Done { drop_output, wake_join } => break (drop_output, wake_join),
-            }
-        };
+        // SAFETY: not done, so nobody takes the output.
+        let Completed { drop_output, wake_join } =
+            cell.header.state.complete(finished, || unsafe { cell.call_back() });
         if drop_output {
             // SAFETY: no handle, so the output is ours to take.
             discard(unsafe { cell.take_output() });
@@ -231,7 +216,7 @@ impl<F: Future + 'static, S: Schedule + 'static> Ended<F, S> {
                 guarded("the waker of a join handle", || waker.wake());
             }
         }
-        runnable.done(finished)
+        runnable.done()
     }
 }
 
@@ -250,6 +235,21 @@ pub(super) fn in_poll<R>(task: TaskPtr, f: impl FnOnce(&mut Context<'_>) -> R) -
         probe::settle_grants(&task.probe);
     }
     result
+}
+
+/// What a future came to whose poll gave `result`, and its drop a panic or none. A panic of the poll counts more
+/// than one of the drop, and either more than the output.
+pub(crate) fn outcome<T>(result: std::thread::Result<T>, dropped: Option<Payload>) -> std::thread::Result<T> {
+    match (result, dropped) {
+        (Ok(output), Some(payload)) => {
+            guarded("dropping the output of a task whose drop panicked", || drop(output));
+            Err(payload)
+        }
+        (result, second) => {
+            second.into_iter().for_each(drop_payload);
+            result
+        }
+    }
 }
 
 /// Drops an output that nobody will see. A panic in it goes to the policy, and one in its drop is only said.

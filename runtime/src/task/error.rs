@@ -29,21 +29,16 @@ pub struct TaskPanic {
     pub message: String,
 }
 
-impl TaskPanic {
-    /// How every message about the task begins.
-    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task {}", self.id)?;
-        if let Some(name) = &self.name {
-            write!(f, " \"{name}\"")?;
-        }
-        write!(f, ", spawned at {}, ", self.location)
-    }
+/// How every message about a task begins.
+pub(crate) fn head(id: u64, name: Option<&str>, location: &Location<'_>) -> String {
+    let name = name.map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    format!("task {id}{name}, spawned at {location}")
 }
 
 impl fmt::Display for TaskPanic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.head(f)?;
-        write!(f, "panicked: {}", self.message)
+        let head = head(self.id, self.name.as_deref(), self.location);
+        write!(f, "{head}, panicked: {}", self.message)
     }
 }
 
@@ -72,6 +67,17 @@ impl JoinError {
     pub(super) fn panic(mut about: TaskPanic, payload: Box<dyn Any + Send>, hook: PanicHook) -> JoinError {
         about.message = message(&*payload).to_owned();
         JoinError(Box::new(Inner { about, cause: Cause::Panic { payload: Mutex::new(payload), hook } }))
+    }
+
+    /// For a future that panicked when the current task polled it, the one with this index among several.
+    pub(crate) fn of_child(
+        index: usize,
+        location: &'static Location<'static>,
+        payload: Box<dyn Any + Send>,
+    ) -> JoinError {
+        let (id, name) = (filch_channels::probe::current_id(), Some(format!("future {index}")));
+        let about = TaskPanic { id, name, location, message: String::new() };
+        JoinError::panic(about, payload, Arc::new(|_| {}))
     }
 
     /// The task's id.
@@ -133,12 +139,12 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let about = &self.0.about;
         let Cause::Cancelled(why) = &self.0.cause else { return about.fmt(f) };
-        about.head(f)?;
+        let head = head(about.id, self.name(), about.location);
         match why {
-            None => f.write_str("was cancelled"),
+            None => write!(f, "{head}, was cancelled"),
             Some(why) => write!(
                 f,
-                "was not run: no thread could be started for it ({why}); lower the number of threads in this \
+                "{head}, was not run: no thread could be started for it ({why}); lower the number of threads in this \
                  process, or raise its limit"
             ),
         }

@@ -16,7 +16,6 @@ use filch_channels::probe::{self, Wait};
 use super::cell::discard;
 use super::error::JoinError;
 use super::raw::{Task, TaskPtr};
-use super::state::DropHandle;
 use crate::util::block;
 use crate::util::wake::guarded;
 
@@ -164,7 +163,7 @@ impl<T> JoinHandle<T> {
         }));
         if !task.state.set_callbacks() {
             // SAFETY: done; the output stays in its place while we are here, for only `&mut self` takes it.
-            unsafe { task.call_back() };
+            unsafe { (task.table.call_back)(task) };
         }
     }
 }
@@ -192,10 +191,10 @@ impl<T> Drop for JoinHandle<T> {
                 let waker = task.join_waker.with_mut(|slot| unsafe { (*slot).take() });
                 guarded("dropping the waker of a join handle", || drop(waker));
             }
-            match task.state.drop_handle() {
-                DropHandle::Nothing => return,
-                DropHandle::TakeOutput => discard(self.take()),
+            if task.state.drop_handle() {
+                return;
             }
+            discard(self.take());
         }
         // SAFETY: the handle's reference, given up.
         unsafe { task.drop_ref() };
@@ -223,12 +222,12 @@ impl AbortHandle {
 
     /// Whether the task is done.
     pub fn is_finished(&self) -> bool {
-        self.0.is_done()
+        self.0.state.is_done()
     }
 
     /// The task's id.
     pub fn id(&self) -> super::Id {
-        super::Id(self.0.probe().id())
+        super::Id(self.0.probe.id())
     }
 }
 

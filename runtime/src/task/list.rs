@@ -16,18 +16,16 @@ pub(super) struct Links {
 ///
 /// *A task in a list is alive*: the scheduler's reference, given back only after `remove`, keeps it. Whoever
 /// has `&mut` of the list has the sole right to the links of all tasks in it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct TaskList {
     head: Option<TaskPtr>,
     len: usize,
+    /// How many tasks there have been in it.
+    pub(crate) taken_in: u64,
     closed: bool,
 }
 
 impl TaskList {
-    pub(crate) const fn new() -> TaskList {
-        TaskList { head: None, len: 0, closed: false }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -49,6 +47,7 @@ impl TaskList {
             }
         }
         self.len += 1;
+        self.taken_in += 1;
         true
     }
 
@@ -57,7 +56,7 @@ impl TaskList {
     pub(crate) fn remove(&mut self, done: &Done) {
         // SAFETY: we have the list, hence the links of the task and of its neighbours.
         unsafe {
-            let (prev, next) = done.task.links.with(|links| ((*links).prev, (*links).next));
+            let (prev, next) = done.0.links.with(|links| ((*links).prev, (*links).next));
             match prev {
                 Some(prev) => prev.links.with_mut(|links| (*links).next = next),
                 None => self.head = next,
@@ -69,9 +68,10 @@ impl TaskList {
         self.len -= 1;
     }
 
-    /// No task comes in from now on.
-    pub(crate) fn close(&mut self) {
+    /// No task comes in from now on. Returns those that are in it.
+    pub(crate) fn close(&mut self) -> Vec<Task> {
         self.closed = true;
+        self.tasks()
     }
 
     /// A counted reference to each task, newest first.

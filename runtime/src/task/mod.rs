@@ -22,8 +22,9 @@ mod waker;
 
 use std::panic::Location;
 
-pub(crate) use error::PanicHook;
+pub(crate) use cell::outcome;
 pub use error::{JoinError, TaskPanic};
+pub(crate) use error::{PanicHook, head};
 pub use join::{AbortHandle, JoinHandle};
 pub(crate) use list::TaskList;
 pub(crate) use raw::{Done, Ran, Root, RootPolled, Runnable, Schedule, Task, install_probe, new};
@@ -49,7 +50,7 @@ pub(crate) struct Birth {
 }
 
 /// The id of a task: no other task of this process has the same.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(pub(crate) u64);
 
 impl Id {
@@ -62,11 +63,5 @@ impl Id {
 impl std::fmt::Display for Id {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-impl std::fmt::Debug for Id {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Id({})", self.0)
     }
 }

@@ -21,7 +21,7 @@ use super::cell::{allocate, in_poll};
 use super::error::{JoinError, PanicHook, TaskPanic};
 use super::join::JoinHandle;
 use super::list::Links;
-use super::state::{EndPoll, StartPoll, State, WakeByVal};
+use super::state::{State, WakeByVal};
 use crate::shim::Ordering::{AcqRel, Acquire};
 use crate::shim::task::AtomicPtr;
 use crate::shim::{Mutex, UnsafeCell};
@@ -44,12 +44,13 @@ pub(crate) unsafe trait Schedule {
 #[repr(C)]
 pub(crate) struct Header {
     /// First, so that the probe's pointer to it is a pointer to the whole header.
-    pub(super) probe: probe::Header,
-    pub(super) state: State,
-    table: &'static Table,
+    pub(crate) probe: probe::Header,
+    pub(crate) state: State,
+    pub(super) table: &'static Table,
     pub(super) links: UnsafeCell<Links>,
-    parent: u64,
-    location: &'static Location<'static>,
+    /// The id of the task that spawned it; `0`: none.
+    pub(crate) parent: u64,
+    pub(crate) location: &'static Location<'static>,
     /// Null until the task is given a name or a callback.
     extra: AtomicPtr<Extra>,
     /// Whose it is: see "the join waker slot" in `state`.
@@ -68,6 +69,7 @@ pub(crate) struct Header {
 ///
 /// The compiler does not check that, so none leaves this room, and to make one of an address is not safe.
 #[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
 pub(super) struct TaskPtr(NonNull<Header>);
 
 // SAFETY: all fields of a header but two are atomics or never written; `links` belong to the task's list, and
@@ -119,6 +121,7 @@ pub(super) struct Table {
 /// it is for ever.
 #[must_use]
 #[derive(Debug)]
+#[repr(transparent)]
 pub(crate) struct Runnable(TaskPtr);
 
 /// What became of a run.
@@ -136,11 +139,7 @@ pub(crate) enum Ran {
 /// `release`.
 #[must_use]
 #[derive(Debug)]
-pub(crate) struct Done {
-    pub(super) task: TaskPtr,
-    /// Whether it ended by itself, with an output or a panic.
-    pub(crate) finished: bool,
-}
+pub(crate) struct Done(pub(super) TaskPtr);
 
 /// Makes a task that is ready to be polled for the first time, and its handle.
 ///
@@ -195,8 +194,8 @@ impl TaskPtr {
         match self.state.wake_by_val() {
             WakeByVal::Nothing => {}
             WakeByVal::Schedule => Runnable(self).schedule(),
-            // SAFETY: that was the last reference.
-            WakeByVal::Free => unsafe { self.free() },
+            // SAFETY: as in `drop_ref`.
+            WakeByVal::Free => unsafe { (self.table.free)(self) },
         }
     }
 
@@ -205,18 +204,10 @@ impl TaskPtr {
     #[inline]
     pub(super) unsafe fn drop_ref(self) {
         if self.state.drop_ref() {
-            // SAFETY: that was the last reference.
-            unsafe { self.free() };
+            // SAFETY: that was the last reference. So the task is done (the scheduler's goes last until then), and
+            // its output taken.
+            unsafe { (self.table.free)(self) };
         }
-    }
-
-    /// # Safety
-    /// The caller gave back the last reference. So the task is done (the scheduler's goes last until then),
-    /// and its output taken.
-    #[cold]
-    unsafe fn free(self) {
-        // SAFETY: the caller says so.
-        unsafe { (self.table.free)(self) };
     }
 
     /// # Safety
@@ -228,13 +219,6 @@ impl TaskPtr {
             (self.table.take_output)(self, output.as_mut_ptr().cast());
             output.assume_init()
         }
-    }
-
-    /// # Safety
-    /// As for `Typed::call_back`.
-    pub(super) unsafe fn call_back(self) {
-        // SAFETY: the caller says so.
-        unsafe { (self.table.call_back)(self) };
     }
 }
 
@@ -262,7 +246,7 @@ impl Header {
         TaskPanic { id: self.probe.id(), name, location: self.location, message: String::new() }
     }
 
-    fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         self.extra().and_then(|extra| extra.name.as_deref())
     }
 
@@ -345,37 +329,26 @@ impl Runnable {
         // A task that woke itself: the wakes that were seen stand for that one. No reference is an argument of
         // this function: with `Idle`, another thread may run the task to its end, and free it, before we
         // return.
-        let again = self.0.probe.woke_itself() || self.0.state.end_pending(seen) == EndPoll::Again;
+        let again = self.0.probe.woke_itself() || self.0.state.end_pending(seen);
         again.then_some(self)
     }
 
     /// The task is done: what is left is the scheduler's reference.
-    pub(super) fn done(self, finished: bool) -> Done {
-        Done { task: self.0, finished }
-    }
-
-    pub(crate) fn into_raw(self) -> *mut () {
-        self.0.cast().as_ptr()
-    }
-
-    /// # Safety
-    /// `raw` came from `into_raw`, and is turned back once.
-    pub(crate) unsafe fn from_raw(raw: *mut ()) -> Runnable {
-        // SAFETY: a `Runnable` keeps its task.
-        Runnable(unsafe { TaskPtr::from_raw(raw) })
+    pub(super) fn done(self) -> Done {
+        Done(self.0)
     }
 }
 
 impl Done {
     pub(crate) fn list(&self) -> u16 {
-        self.task.probe.tag()
+        self.0.probe.tag()
     }
 
     /// Gives back the scheduler's reference. The task is in no list any more.
     #[inline]
     pub(crate) fn release(self) {
         // SAFETY: whoever completes a task has the scheduler's reference, and gives it up here.
-        unsafe { self.task.drop_ref() };
+        unsafe { self.0.drop_ref() };
     }
 }
 
@@ -395,33 +368,13 @@ impl Task {
             Runnable(self.0).schedule();
         }
     }
+}
 
-    pub(crate) fn probe(&self) -> &probe::Header {
-        &self.0.probe
-    }
+impl Deref for Task {
+    type Target = Header;
 
-    pub(crate) fn parent(&self) -> u64 {
-        self.0.parent
-    }
-
-    pub(crate) fn location(&self) -> &'static Location<'static> {
-        self.0.location
-    }
-
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.0.name()
-    }
-
-    pub(crate) fn is_done(&self) -> bool {
-        self.0.state.is_done()
-    }
-
-    pub(crate) fn is_woken(&self) -> bool {
-        self.0.state.is_woken()
-    }
-
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.state.is_cancelled()
+    fn deref(&self) -> &Header {
+        &self.0
     }
 }
 
@@ -463,17 +416,15 @@ impl Root {
     }
 
     pub(crate) fn id(&self) -> u64 {
-        self.0.probe().id()
+        self.0.probe.id()
     }
 
     /// Polls the owner's future as this task. The owner holds the `Runnable`, in effect: it was born with it,
     /// or its scheduler got it.
     pub(crate) fn poll<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> RootPolled<T> {
         let task = self.0.0;
-        let seen = match task.state.start_poll() {
-            // A root cannot be dropped by anyone but its owner: an abort is one more wake.
-            StartPoll::Poll { seen } | StartPoll::Cancel { seen } => seen,
-        };
+        // A root cannot be dropped by anyone but its owner: an abort is one more wake.
+        let (seen, _) = task.state.start_poll();
         match self.with_context(poll) {
             Ok(Poll::Ready(output)) => RootPolled::Done(Ok(output)),
             Err(payload) => RootPolled::Done(Err(payload)),

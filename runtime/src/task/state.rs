@@ -10,7 +10,7 @@
 //! | bits   | field           | meaning                                                              |
 //! |--------|-----------------|----------------------------------------------------------------------|
 //! | 0      | `DONE`          | the future is gone; the output is in its place, or was taken          |
-//! | 1      | `CANCELLED`     | someone asked for the task's end; the next run drops the future       |
+//! | 1      | `CANCELLED`     | asked to end: the next run drops the future; with `DONE`: ended so   |
 //! | 2      | `JOIN_INTEREST` | the `JoinHandle` lives                                               |
 //! | 3      | `JOIN_WAKER`    | the join waker slot is filled and may be read by whoever completes   |
 //! | 4      | `CALLBACKS`     | `on_done` left something to call                                     |
@@ -65,42 +65,15 @@ fn wakes(word: u64) -> u64 {
 }
 
 #[derive(Debug)]
-pub(super) struct State(AtomicU64);
+pub(crate) struct State(AtomicU64);
 
-/// What `run` must do first.
+/// What whoever completed the task must do.
 #[must_use]
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum StartPoll {
-    /// Poll the future, then give `seen` to `end_pending` unless it completed.
-    Poll { seen: u32 },
-    /// Drop the future and complete as cancelled. One that cannot be dropped goes on as in `Poll`.
-    Cancel { seen: u32 },
-}
-
-/// What `run` must do after a poll that was pending.
-#[must_use]
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum EndPoll {
-    /// Nothing: the `Runnable` is gone until a wake makes a new one.
-    Idle,
-    /// Woken during the poll: the `Runnable` lives on and must be scheduled.
-    Again,
-}
-
-/// What whoever completes the task must do next.
-#[must_use]
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Complete {
-    /// Run the `on_done` callbacks, then call `complete` again. The task is not done yet: once it is, the
-    /// handle may take the output from under them.
-    CallBack,
-    /// The task is done.
-    Done {
-        /// No handle: drop the output.
-        drop_output: bool,
-        /// Take the join waker out of its slot and wake it.
-        wake_join: bool,
-    },
+pub(super) struct Completed {
+    /// No handle: drop the output.
+    pub(super) drop_output: bool,
+    /// Take the join waker out of its slot and wake it.
+    pub(super) wake_join: bool,
 }
 
 /// What a waker that is used up must do.
@@ -112,16 +85,6 @@ pub(super) enum WakeByVal {
     Schedule,
     /// That was the last reference: free the task.
     Free,
-}
-
-/// What the `JoinHandle` must do when it is dropped.
-#[must_use]
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum DropHandle {
-    /// Nothing: interest and reference were given back.
-    Nothing,
-    /// The output is there: take it, drop it, then give the reference back.
-    TakeOutput,
 }
 
 impl State {
@@ -136,68 +99,76 @@ impl State {
         State(AtomicU64::new(WAKE | REF))
     }
 
-    /// Called by whoever holds the `Runnable`.
+    /// Called by whoever holds the `Runnable`. Returns what to give to `end_pending` after a poll that was
+    /// pending, and whether the future is to be dropped instead, where it can be.
     #[inline]
-    pub(super) fn start_poll(&self) -> StartPoll {
+    #[must_use]
+    pub(super) fn start_poll(&self) -> (u32, bool) {
         // Ordering: Acquire pairs with the Release half of every wake that this load counts (each is a
         // read-modify-write and so keeps the release sequences of those before it): the poll sees all that
         // was written before them.
         let word = self.0.load(Acquire);
         debug_assert!(wakes(word) > 0 && word & DONE == 0);
-        let seen = wakes(word).min(WAKES_SEEN_MAX) as u32;
-        if word & CANCELLED != 0 { StartPoll::Cancel { seen } } else { StartPoll::Poll { seen } }
+        (wakes(word).min(WAKES_SEEN_MAX) as u32, word & CANCELLED != 0)
     }
 
-    /// Called by whoever holds the `Runnable`, after a poll that was pending.
+    /// Called by whoever holds the `Runnable`, after a poll that was pending. True: woken during the poll, so
+    /// the `Runnable` lives on and must be scheduled. False: it is gone until a wake makes a new one.
     #[inline]
-    pub(super) fn end_pending(&self, seen: u32) -> EndPoll {
+    #[must_use]
+    pub(super) fn end_pending(&self, seen: u32) -> bool {
         // Ordering: Release pairs with the Acquire of the next `start_poll`, on whatever thread, through the
         // wake that makes the next `Runnable`: it sees the future as this poll left it. Acquire: when wakes
         // remain this thread goes on holding the `Runnable` and may poll again without another load in
         // between.
         let before = self.0.fetch_sub(u64::from(seen) * WAKE, AcqRel);
-        if wakes(before) > u64::from(seen) { EndPoll::Again } else { EndPoll::Idle }
+        wakes(before) > u64::from(seen)
     }
 
     /// True when a wake has come that no poll has answered: for a root, which is polled in place.
     #[inline]
-    pub(super) fn is_woken(&self) -> bool {
+    pub(crate) fn is_woken(&self) -> bool {
         // Ordering: Acquire, as in `start_poll`, which a true answer leads to.
         wakes(self.0.load(Acquire)) > 0
     }
 
-    /// The output is stored. Called by whoever holds the `Runnable`, which is used up by it.
+    /// The output is stored; the task came to its own end (`finished`), or was cancelled. Called by whoever
+    /// holds the `Runnable`, which is used up by it. `call_back` runs the `on_done` callbacks, before.
     #[inline]
-    pub(super) fn complete(&self) -> Complete {
+    pub(super) fn complete(&self, finished: bool, mut call_back: impl FnMut()) -> Completed {
+        let cancelled = if finished { 0 } else { CANCELLED };
         // Ordering: Relaxed: a guess; the exchange has the last word, and the callbacks are behind a mutex.
         let mut word = self.0.load(Relaxed);
         loop {
             debug_assert!(word & DONE == 0);
             if word & CALLBACKS != 0 {
-                self.0.fetch_and(!CALLBACKS, Acquire);
-                return Complete::CallBack;
+                // The task is not done yet: once it is, the handle may take the output from under them.
+                word = self.0.fetch_and(!CALLBACKS, Acquire) & !CALLBACKS;
+                call_back();
+                continue;
             }
             // Ordering: Release pairs with the Acquire loads in `is_done`, `set_join_waker` and
             // `drop_handle`: whoever sees DONE sees the output. Acquire pairs with the Release in
             // `set_join_waker`: the waker in the slot is visible.
-            match self.0.compare_exchange_weak(word, word | DONE, AcqRel, Relaxed) {
+            match self.0.compare_exchange_weak(word, word & !CANCELLED | cancelled | DONE, AcqRel, Relaxed) {
                 Ok(_) => break,
                 Err(now) => word = now,
             }
         }
-        Complete::Done {
+        Completed {
             drop_output: word & JOIN_INTEREST == 0,
             wake_join: word & (JOIN_INTEREST | JOIN_WAKER) == JOIN_INTEREST | JOIN_WAKER,
         }
     }
 
     #[inline]
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         // Ordering: Acquire pairs with the Release in `complete`: the output is visible.
         self.0.load(Acquire) & DONE != 0
     }
 
-    pub(super) fn is_cancelled(&self) -> bool {
+    /// Whether someone asked for the task's end; of a task that is done, whether it was its end.
+    pub(crate) fn is_cancelled(&self) -> bool {
         // Ordering: Relaxed: a report; nothing is read on the strength of it.
         self.0.load(Relaxed) & CANCELLED != 0
     }
@@ -250,10 +221,16 @@ impl State {
     /// Asks for the task's end. True: the `Runnable` was made and must be scheduled.
     #[must_use]
     pub(super) fn cancel(&self) -> bool {
-        // Ordering: Relaxed: the wake below publishes it, and a poll that misses the flag is followed by one
-        // that answers that wake.
-        let before = self.0.fetch_or(CANCELLED, Relaxed);
-        before & DONE == 0 && self.wake_by_ref()
+        let mut word = self.0.load(Relaxed);
+        while word & DONE == 0 {
+            // Ordering: Relaxed: the wake below publishes it, and a poll that misses the flag is followed by
+            // one that answers that wake.
+            match self.0.compare_exchange_weak(word, word | CANCELLED, Relaxed, Relaxed) {
+                Ok(_) => return self.wake_by_ref(),
+                Err(now) => word = now,
+            }
+        }
+        false
     }
 
     #[inline]
@@ -317,19 +294,21 @@ impl State {
         self.0.fetch_or(CALLBACKS, AcqRel) & DONE == 0
     }
 
-    /// Gives back interest and reference, unless there is an output to take first. JOIN_WAKER must be clear.
+    /// Gives back interest and reference. False: the output is there and must be taken first, and the
+    /// reference is still the handle's. JOIN_WAKER must be clear.
     #[inline]
-    pub(super) fn drop_handle(&self) -> DropHandle {
+    #[must_use]
+    pub(super) fn drop_handle(&self) -> bool {
         let mut word = self.0.load(Acquire);
         loop {
             if word & DONE != 0 {
-                return DropHandle::TakeOutput;
+                return false;
             }
             // Not done, so the scheduler's reference is there and this is not the last one.
             // Ordering: Release, as in `drop_ref`; Acquire on failure pairs with the Release in `complete`.
             let next = word - JOIN_INTEREST - REF;
             match self.0.compare_exchange_weak(word, next, Release, Acquire) {
-                Ok(_) => return DropHandle::Nothing,
+                Ok(_) => return true,
                 Err(now) => word = now,
             }
         }

@@ -3,13 +3,9 @@
 //! Owns the step, and the two turns that it gives to the tasks whose timers it made due. For tests.
 #![forbid(unsafe_code)]
 
-use std::future::poll_fn;
-use std::task::Poll;
-
-use filch_channels::probe::{self, Wait};
-
 use crate::context;
 use crate::time::Duration;
+use crate::yield_now;
 
 /// Moves the virtual clock forward by `duration`, in one step.
 ///
@@ -51,15 +47,6 @@ pub async fn advance(duration: Duration) {
         due.drain(..).for_each(std::task::Waker::wake);
     }
     // Twice: whom the timers woke may run in the first turn, and whom those wake in the second.
-    let mut turns = 2;
-    poll_fn(|cx| {
-        if turns == 0 {
-            return Poll::Ready(());
-        }
-        turns -= 1;
-        probe::waiting(Wait::Yield, std::ptr::null(), None);
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    yield_now().await;
+    yield_now().await;
 }

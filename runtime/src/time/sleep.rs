@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use filch_channels::probe::{self, Wait};
 
 use crate::context;
-use crate::driver::timers::{Reset, TimerKey, TimerShard};
+use crate::driver::timers::{TimerKey, TimerShard};
 use crate::shim::Arc;
 use crate::time::{Duration, Instant};
 
@@ -120,11 +120,8 @@ impl Sleep {
     pub fn reset(&mut self, deadline: Instant) {
         if let State::Armed { shard, ticks, key } = &mut self.state {
             let to = shard.clock().ticks(deadline);
-            if let Reset::Armed { must_unpark } = shard.reset(key, to) {
+            if shard.reset(key, to) {
                 *ticks = to;
-                if must_unpark {
-                    context::unpark_timers(shard);
-                }
                 return;
             }
         }
@@ -159,10 +156,7 @@ impl Sleep {
         if ticks <= shard.clock().now() {
             return Poll::Ready(());
         }
-        let (key, must_unpark) = shard.insert(ticks, cx.waker().clone());
-        if must_unpark {
-            context::unpark_timers(&shard);
-        }
+        let key = shard.insert(ticks, cx.waker().clone());
         self.state = State::Armed { shard, ticks, key };
         self.report(quiet);
         Poll::Pending

@@ -16,6 +16,15 @@ pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
     }
 }
 
+/// Wakes when it is dropped: what takes it over may refuse to run it.
+pub(crate) struct WakeOnDrop(pub(crate) Waker);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        guarded("a waker", || self.0.wake_by_ref());
+    }
+}
+
 /// Runs user code that must not unwind into the runtime. A panic was reported by the panic hook already; here
 /// it is said where it ended.
 pub(crate) fn guarded(what: &str, f: impl FnOnce()) {

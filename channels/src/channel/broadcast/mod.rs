@@ -36,7 +36,7 @@ use std::mem;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
@@ -411,8 +411,20 @@ impl<T: Clone> Receiver<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`] when none came in time; the others as for [`recv`](Receiver::recv).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.recv_until(block::deadline_after(timeout))
+    }
+
+    /// Waits on this thread for the next message, until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Receiver::recv_timeout).
+    pub fn recv_deadline(&mut self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.recv_until(Some(deadline))
+    }
+
+    fn recv_until(&mut self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         let mut recv = pin!(self.recv());
-        match block::block_until(block::deadline_after(timeout), |cx| recv.as_mut().poll_recv(cx)) {
+        match block::block_until(deadline, |cx| recv.as_mut().poll_recv(cx)) {
             Some(answer) => answer.map_err(RecvTimeoutError::from),
             None => Err(RecvTimeoutError::Timeout),
         }

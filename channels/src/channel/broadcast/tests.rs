@@ -47,6 +47,7 @@ mod unit {
         assert_eq!(third.try_recv(), Ok(2));
         assert!(tx.is_empty());
         assert_eq!(third.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
+        assert_eq!(third.recv_deadline(std::time::Instant::now()), Err(RecvTimeoutError::Timeout));
         drop(tx.clone());
         assert!(!third.is_closed());
         drop(tx);

@@ -20,7 +20,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::block;
 use crate::probe::{self, Wait};
@@ -246,7 +246,19 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`]: the message may still come. [`RecvTimeoutError::Closed`]: it will not.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        match block::block_until(block::deadline_after(timeout), |cx| self.poll_recv(cx)) {
+        self.recv_until(block::deadline_after(timeout))
+    }
+
+    /// Waits for the message on this thread, until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Receiver::recv_timeout).
+    pub fn recv_deadline(&mut self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.recv_until(Some(deadline))
+    }
+
+    fn recv_until(&mut self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        match block::block_until(deadline, |cx| self.poll_recv(cx)) {
             Some(outcome) => outcome.map_err(RecvTimeoutError::from),
             None => Err(RecvTimeoutError::Timeout),
         }

@@ -41,6 +41,7 @@ mod unit {
     fn every_end_has_its_error() {
         let (tx, mut rx) = channel::<u8>();
         assert_eq!(rx.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
+        assert_eq!(rx.recv_deadline(std::time::Instant::now()), Err(RecvTimeoutError::Timeout));
         drop(tx);
         assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
         assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));

@@ -33,9 +33,9 @@ struct State<T> {
     /// None while it is taken out.
     value: Option<Arc<T>>,
     /// The number of the thread that has it out.
-    out: usize,
+    out: u64,
     /// The numbers of the threads that read it, each as often as it does.
-    readers: Vec<usize>,
+    readers: Vec<u64>,
     /// How often another was put in its place, wrapping. The readers of those before are not in the list.
     epoch: usize,
     /// Somebody waits in the line.
@@ -151,7 +151,7 @@ impl<T> Value<T> {
 
 impl<T> State<T> {
     /// What somebody on `thread` is told, who finds the value taken out.
-    fn taken_out(&mut self, thread: usize) -> Busy {
+    fn taken_out(&mut self, thread: u64) -> Busy {
         self.wanted = true;
         Busy::TakenOut(self.out == thread)
     }
@@ -183,7 +183,7 @@ impl<T> Deref for Read<'_, T> {
 /// One entry in the list of readers.
 struct Hold<'a, T> {
     home: &'a Value<T>,
-    thread: usize,
+    thread: u64,
     epoch: usize,
 }
 

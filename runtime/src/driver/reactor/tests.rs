@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::{EVENTS_LOOK, Interest, Reactor, Ready, Registration};
+use super::{EVENTS, Interest, Reactor, Ready, Registration};
 use crate::shim::{Arc, thread};
 
 const READ: Interest = Interest::READABLE;
@@ -44,7 +44,7 @@ fn poll_read(registration: &Registration, mut from: impl Read) -> Poll<io::Resul
     let got = registration.poll_io(READ, &mut cx, |seen| {
         let count = from.read(&mut buf)?;
         if 0 < count && count < buf.len() {
-            registration.source().clear_short(seen, READ);
+            registration.source.clear_short(seen, READ);
         }
         Ok(count)
     });
@@ -120,7 +120,7 @@ fn a_half_close_gives_the_rest_and_then_the_end_again_and_again() {
     theirs.write_all(b"rest").unwrap();
     theirs.shutdown(Shutdown::Write).unwrap();
     assert_eq!(look(&reactor), 1);
-    assert!(registration.source().seen().ready(READ).is_read_closed());
+    assert!(registration.source.seen().ready(READ).is_read_closed());
     assert_eq!(read(&registration, &ours), b"rest");
     for _ in 0..3 {
         assert_eq!(read(&registration, &ours), b"");
@@ -146,7 +146,7 @@ fn a_reset_reaches_reader_and_writer() {
     socket2::SockRef::from(&theirs).set_linger(Some(Duration::ZERO)).unwrap();
     drop(theirs);
     assert_eq!(look(&reactor), 2);
-    let ready = registration.source().seen().ready(READ | WRITE);
+    let ready = registration.source.seen().ready(READ | WRITE);
     assert!(ready.is_read_closed() && ready.is_write_closed() && ready.is_error(), "{ready:?}");
     let Poll::Ready(Err(error)) = poll_read(&registration, &ours) else { panic!("no error") };
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
@@ -225,10 +225,10 @@ fn arming_a_second_direction_keeps_the_first() {
     let (ours, mut theirs) = pair();
     let registration = Registration::new(reactor.clone(), ours.as_raw_fd());
     registration.arm(READ).unwrap();
-    assert_eq!(registration.source().seen().ready(READ | WRITE), Ready::EMPTY);
+    assert_eq!(registration.source.seen().ready(READ | WRITE), Ready::EMPTY);
     registration.arm(WRITE).unwrap();
     look(&reactor);
-    assert_eq!(registration.source().seen().ready(READ | WRITE), Ready::WRITABLE);
+    assert_eq!(registration.source.seen().ready(READ | WRITE), Ready::WRITABLE);
     read_waits(&registration, &ours);
     theirs.write_all(b"in").unwrap();
     assert_eq!(look(&reactor), 1);
@@ -239,7 +239,7 @@ fn arming_a_second_direction_keeps_the_first() {
 #[test]
 fn more_sockets_than_one_look_takes_are_all_reported() {
     let reactor = Reactor::new().unwrap();
-    let pairs: Vec<_> = (0..EVENTS_LOOK + 10).map(|_| pair()).collect();
+    let pairs: Vec<_> = (0..EVENTS + 10).map(|_| pair()).collect();
     let registrations: Vec<_> =
         pairs.iter().map(|(ours, _)| Registration::new(reactor.clone(), ours.as_raw_fd())).collect();
     for (registration, (ours, theirs)) in registrations.iter().zip(&pairs) {
@@ -247,7 +247,7 @@ fn more_sockets_than_one_look_takes_are_all_reported() {
         let mut theirs = theirs;
         theirs.write_all(b"x").unwrap();
     }
-    assert_eq!((look(&reactor), look(&reactor), look(&reactor)), (EVENTS_LOOK, 10, 0));
+    assert_eq!((look(&reactor), look(&reactor), look(&reactor)), (EVENTS, 10, 0));
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn try_io_tries_only_what_may_work() {
     look(&reactor);
     assert_eq!(attempt().unwrap(), 1);
     assert_eq!(attempt().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    assert_eq!(registration.source().seen().ready(READ), Ready::EMPTY);
+    assert_eq!(registration.source.seen().ready(READ), Ready::EMPTY);
 }
 
 #[test]

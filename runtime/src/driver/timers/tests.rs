@@ -23,7 +23,14 @@ fn waker() -> (StdArc<Count>, Waker) {
 }
 
 fn shard() -> Arc<TimerShard> {
-    TimerShard::new(0, Clock::virtual_())
+    told().0
+}
+
+/// A shard, and the deadlines for which its owner was to be unparked.
+fn told() -> (Arc<TimerShard>, Arc<Mutex<Vec<u64>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = told.clone();
+    (TimerShard::new(Clock::virtual_(), Box::new(move |deadline| tell.lock().push(deadline))), told)
 }
 
 /// How many timers have yet to fire.
@@ -51,7 +58,7 @@ mod unit {
         let shard = shard();
         let deadlines = [30, 10, 20, 10, 1 << 30];
         let wakers = deadlines.map(|_| waker());
-        let keys = std::array::from_fn::<_, 5, _>(|i| shard.insert(deadlines[i], wakers[i].1.clone()).0);
+        let keys = std::array::from_fn::<_, 5, _>(|i| shard.insert(deadlines[i], wakers[i].1.clone()));
         assert_eq!((armed(&shard), shard.earliest()), (5, 10));
         let mut out = Vec::new();
         assert_eq!(shard.fire(9, &mut out), 0);
@@ -89,7 +96,7 @@ mod unit {
     fn cancelled_timers_wake_nobody() {
         let shard = shard();
         let (count, waker) = waker();
-        let keys: Vec<_> = (1..=100).map(|i| shard.insert(i * 1_000_000, waker.clone()).0).collect();
+        let keys: Vec<_> = (1..=100).map(|i| shard.insert(i * 1_000_000, waker.clone())).collect();
         assert!(keys.into_iter().all(|key| shard.cancel(key)));
         assert_eq!((armed(&shard), fire(&shard, u64::MAX)), (0, 0));
         drop(waker);
@@ -100,7 +107,7 @@ mod unit {
     fn the_last_waker_is_the_one_that_is_woken() {
         let shard = shard();
         let ((first, old), (second, new)) = (waker(), waker());
-        let (key, _) = shard.insert(5, old.clone());
+        let key = shard.insert(5, old.clone());
         assert!(shard.update_waker(&key, &old));
         assert!(shard.update_waker(&key, &new));
         assert_eq!(StdArc::strong_count(&first), 2, "the old waker was kept");
@@ -114,42 +121,46 @@ mod unit {
     fn reset_moves_a_timer_both_ways() {
         let shard = shard();
         let (count, waker) = waker();
-        let (key, _) = shard.insert(1 << 40, waker);
-        assert_eq!(shard.reset(&key, 10), Reset::Armed { must_unpark: false });
+        let key = shard.insert(1 << 40, waker);
+        assert!(shard.reset(&key, 10));
         assert_eq!(shard.earliest(), 10);
-        assert_eq!(shard.reset(&key, 20), Reset::Armed { must_unpark: false });
+        assert!(shard.reset(&key, 20));
         assert_eq!((fire(&shard, 19), fire(&shard, 20)), (0, 1));
-        assert_eq!(shard.reset(&key, 30), Reset::Fired);
+        assert!(!shard.reset(&key, 30));
         assert_eq!((fire(&shard, 30), count.0.load(Relaxed)), (0, 1));
         assert!(!shard.cancel(key));
     }
 
     #[test]
     fn a_parked_owner_is_woken_for_an_earlier_deadline_only() {
-        let shard = shard();
+        let (shard, told) = told();
         let insert = |deadline| shard.insert(deadline, waker().1);
-        assert!(!insert(100).1, "the owner is awake");
+        let told = || std::mem::take(&mut *told.lock());
+        let _ = insert(100);
+        assert_eq!(told(), [0; 0], "the owner is awake");
         assert_eq!(shard.prepare_park(), 100);
-        assert!(!insert(100).1 && !insert(200).1);
-        let (key, must_unpark) = insert(50);
-        assert!(must_unpark);
-        assert!(!insert(60).1, "it is woken by the one before");
-        assert!(insert(40).1);
-        assert_eq!(shard.reset(&key, 30), Reset::Armed { must_unpark: true });
+        let _ = (insert(100), insert(200));
+        assert_eq!(told(), [0; 0]);
+        // It is woken for 60 by what came before.
+        let (key, _, _) = (insert(50), insert(60), insert(40));
+        assert!(shard.reset(&key, 30));
+        assert_eq!(told(), [50, 40, 30]);
         shard.unparked();
-        assert!(!insert(1).1);
+        let _ = insert(1);
+        assert_eq!(told(), [0; 0]);
         assert_eq!(shard.prepare_park(), 1);
         fire(&shard, u64::MAX);
         assert_eq!(shard.prepare_park(), NEVER);
-        assert!(insert(1 << 50).1);
+        let _ = insert(1 << 50);
+        assert_eq!(told(), [1 << 50]);
     }
 
     #[test]
     fn what_never_fires_wakes_no_owner() {
-        let shard = shard();
+        let (shard, told) = told();
         assert_eq!(shard.prepare_park(), NEVER);
-        let (key, must_unpark) = shard.insert(FAR, waker().1);
-        assert!(!must_unpark);
+        let key = shard.insert(FAR, waker().1);
+        assert_eq!(*told.lock(), [0; 0]);
         assert_eq!((shard.prepare_park(), shard.earliest(), armed(&shard)), (NEVER, NEVER, 1));
         assert_eq!(shard.clock().ticks(shard.clock().instant(0) + Duration::from_nanos(FAR)), FAR);
         assert!(shard.cancel(key));
@@ -160,13 +171,14 @@ mod unit {
 #[test]
 fn model_insert_against_park() {
     model(|| {
-        let shard = shard();
+        let (shard, told) = told();
         let inserter = {
             let shard = shard.clone();
             thread::spawn(move || shard.insert(10, waker().1))
         };
         let until = shard.prepare_park();
-        let (key, must_unpark) = inserter.join().unwrap();
+        let key = inserter.join().unwrap();
+        let must_unpark = *told.lock() == [10];
         assert!(must_unpark || until == 10, "the owner sleeps past the deadline");
         assert_eq!(usize::from(must_unpark) + usize::from(until == 10), 1);
         assert!(shard.cancel(key));
@@ -178,18 +190,19 @@ fn model_insert_against_park() {
 #[test]
 fn model_two_inserts_against_two_parks() {
     model(|| {
-        let shard = shard();
+        let (shard, told) = told();
         let inserters = [20, 10].map(|deadline| {
             let shard = shard.clone();
-            thread::spawn(move || shard.insert(deadline, waker().1).1)
+            thread::spawn(move || drop(shard.insert(deadline, waker().1)))
         });
         let first = shard.prepare_park();
         shard.unparked();
         let second = shard.prepare_park();
         assert!(second <= first);
-        let told = inserters.map(|inserter| usize::from(inserter.join().unwrap()));
-        assert!(second == 10 || told[1] == 1, "the owner sleeps past the first deadline");
-        assert!(second <= 20 || told[0] + told[1] > 0);
+        inserters.into_iter().for_each(|inserter| inserter.join().unwrap());
+        let told = told.lock();
+        assert!(second == 10 || told.contains(&10), "the owner sleeps past the first deadline");
+        assert!(second <= 20 || !told.is_empty());
         assert_eq!(shard.earliest(), 10);
         assert_eq!(fire(&shard, 20), 2);
     });
@@ -201,7 +214,7 @@ fn model_cancel_against_fire() {
     model(|| {
         let shard = shard();
         let (count, waker) = waker();
-        let (key, _) = shard.insert(5, waker);
+        let key = shard.insert(5, waker);
         let canceller = {
             let shard = shard.clone();
             thread::spawn(move || shard.cancel(key))
@@ -220,7 +233,7 @@ fn model_update_waker_against_two_who_fire() {
     model(|| {
         let shard = shard();
         let ((old_count, old), (new_count, new)) = (waker(), waker());
-        let (key, _) = shard.insert(5, old);
+        let key = shard.insert(5, old);
         let rescuer = {
             let shard = shard.clone();
             thread::spawn(move || fire(&shard, 5))
@@ -248,14 +261,14 @@ fn model_reset_against_fire() {
     model(|| {
         let shard = shard();
         let (count, waker) = waker();
-        let (key, _) = shard.insert(5, waker);
+        let key = shard.insert(5, waker);
         let resetter = {
             let shard = shard.clone();
             thread::spawn(move || (shard.reset(&key, 1 << 30), key))
         };
         let early = fire(&shard, 5);
         let (reset, key) = resetter.join().unwrap();
-        assert_eq!(reset == Reset::Fired, early == 1);
+        assert_eq!(!reset, early == 1);
         assert_eq!(early + fire(&shard, 1 << 30), 1);
         assert_eq!(count.0.load(Relaxed), 1);
         assert!(!shard.cancel(key));

@@ -1,14 +1,14 @@
 //! Models of the scheduler's protocols, on the code that ships: queue, injector, lease, the promise of
 //! `idle`, the monitor's doze, a root's arrival, the blocking pool's accounts.
 
-use std::collections::VecDeque;
 use std::panic::Location;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use crate::scheduler::arrival::Arrival;
-use crate::scheduler::hands::{Call, Hands};
 use crate::scheduler::idle::{Doze, Idle};
 use crate::scheduler::injector::Injector;
+use crate::scheduler::jobs::Jobs;
 use crate::scheduler::lease::Lease;
 use crate::scheduler::queue::{self, CAPACITY, Item, LocalQueue, Stealer};
 use crate::shim::Ordering::SeqCst;
@@ -19,18 +19,11 @@ use crate::util::parker::Parker;
 
 /// An item with a number.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
+#[repr(transparent)]
 struct Token(usize);
 
 // SAFETY: a number in a pointer's place, and back.
-unsafe impl Item for Token {
-    fn into_raw(self) -> *mut () {
-        std::ptr::without_provenance_mut(self.0)
-    }
-
-    unsafe fn from_raw(raw: *mut ()) -> Token {
-        Token(raw.addr())
-    }
-}
+unsafe impl Item for Token {}
 
 /// That of `0..n` each came once.
 #[track_caller]
@@ -107,7 +100,7 @@ fn model_queue_overflow_against_a_stealer() {
             let stealer = stealer.clone();
             thread::spawn(move || steal(&stealer))
         };
-        // As `Core::overflow`.
+        // As `Core::push_back`.
         let mut out = Vec::new();
         if let Err(token) = queue.push(Token(CAPACITY)) {
             out = queue.split();
@@ -290,7 +283,7 @@ impl World {
     fn new(workers: usize, goal: usize) -> (Arc<World>, Vec<LocalQueue<Token>>) {
         let (queues, stealers) = (0..workers).map(|_| queue::new()).unzip();
         let idle = Idle::new(workers);
-        (0..workers).for_each(|_| idle.join());
+        (0..workers).for_each(|_| idle.join(false));
         let world = World {
             idle,
             injector: Injector::new(),
@@ -477,7 +470,7 @@ fn model_promise_a_core_that_is_abandoned() {
     model(|| {
         let (world, mut queues) = World::new(1, 1);
         let mut queue = queues.remove(0);
-        world.idle.join();
+        world.idle.join(false);
         let worker = {
             let world = world.clone();
             thread::spawn(move || world.work(0, &mut queue, |_, _| {}))
@@ -486,7 +479,7 @@ fn model_promise_a_core_that_is_abandoned() {
             let world = world.clone();
             thread::spawn(move || {
                 // As `Scheduler::abandon`.
-                world.idle.leave();
+                world.idle.leave(false);
                 if world.has_work() {
                     world.unpark(world.idle.notify());
                 }
@@ -506,7 +499,7 @@ fn model_monitor_does_not_sleep_while_a_worker_is_awake() {
     model(|| {
         let shared =
             Arc::new((Idle::new(1), Doze::new(), AtomicBool::new(false), Mutex::new(None::<Arc<Parker>>)));
-        shared.0.join();
+        shared.0.join(false);
         shared.0.sleep(0, false);
         let monitor = {
             let shared = shared.clone();
@@ -571,7 +564,7 @@ fn model_root_is_polled_after_each_wake_and_leaves_its_frame() {
             let birth = Birth { id: 1, parent: 0, location: Location::caller(), name: None, list: 0 };
             // SAFETY: the frame outlives the root.
             let (root, runnable) = unsafe { Root::new(&raw const *frame, birth) };
-            let _ = runnable.into_raw();
+            let _ = runnable;
             let mut poll = || {
                 polls += 1;
                 root.poll(|cx| {
@@ -616,73 +609,77 @@ fn model_root_is_polled_after_each_wake_and_leaves_its_frame() {
     });
 }
 
-// The blocking pool's accounts.
+// The blocking pool's queue.
 
-/// As `blocking::Pool`, with a clock that another thread moves.
-#[derive(Default)]
+/// As `Scheduler::push_job`, with threads that note what they ran, and a clock that another thread moves.
+fn push_job(pool: &Arc<Pool>, job: usize) -> Option<thread::JoinHandle<()>> {
+    pool.jobs.push(job).unwrap()?;
+    let pool = pool.clone();
+    Some(thread::spawn(move || {
+        let left = || Duration::from_secs(u64::from(!pool.expired.load(SeqCst)));
+        while let Some(job) = pool.jobs.next(left) {
+            pool.ran.lock().push(job);
+        }
+    }))
+}
+
 struct Pool {
-    jobs: VecDeque<usize>,
-    hands: Hands,
-    ran: Vec<usize>,
-    expired: bool,
+    jobs: Jobs<usize>,
+    ran: Mutex<Vec<usize>>,
+    expired: AtomicBool,
 }
 
-/// As `blocking_thread` and `wait_for_job`.
-fn blocking_thread(pool: &(Mutex<Pool>, Condvar)) {
-    let mut state = pool.0.lock();
-    loop {
-        while let Some(job) = state.jobs.pop_front() {
-            drop(state);
-            state = pool.0.lock();
-            state.ran.push(job);
-        }
-        state.hands.wait();
-        loop {
-            if state.hands.answer() {
-                break;
-            }
-            if state.expired {
-                state.hands.give_up();
-                return;
-            }
-            state = pool.1.wait(state);
-        }
-    }
-}
-
-/// As `push_job`.
-fn push_job(pool: &Arc<(Mutex<Pool>, Condvar)>, job: usize) -> Option<thread::JoinHandle<()>> {
-    let mut state = pool.0.lock();
-    state.jobs.push_back(job);
-    match state.hands.call(2) {
-        Call::Notify => pool.1.notify_one(),
-        Call::Nothing => {}
-        Call::Start => {
-            state.hands.started();
-            let pool = pool.clone();
-            return Some(thread::spawn(move || blocking_thread(&pool)));
-        }
-    }
-    None
+fn pool() -> Arc<Pool> {
+    Arc::new(Pool { jobs: Jobs::new(2), ran: Mutex::default(), expired: AtomicBool::new(false) })
 }
 
 #[test]
 fn model_blocking_job_against_a_thread_that_gives_up() {
     model(|| {
-        let pool = Arc::new((Mutex::new(Pool::default()), Condvar::new()));
+        let pool = pool();
         let mut threads = vec![push_job(&pool, 0).expect("there was none")];
         let clock = {
             let pool = pool.clone();
             thread::spawn(move || {
-                pool.0.lock().expired = true;
-                pool.1.notify_all();
+                pool.expired.store(true, SeqCst);
+                // Under the lock, as a thread whose time is over comes back to it.
+                let _ = pool.jobs.depth();
+                pool.jobs.rouse();
             })
         };
         threads.extend(push_job(&pool, 1));
         clock.join().unwrap();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        let state = pool.0.lock();
-        assert_each_once(2, [state.ran.clone()]);
-        assert_eq!(state.hands.threads, 0);
+        assert_each_once(2, [pool.ran.lock().clone()]);
+        assert_eq!(pool.jobs.depth(), (0, 0));
     });
+}
+
+#[test]
+fn model_blocking_jobs_are_run_or_given_back_when_the_pool_closes() {
+    model(|| {
+        let pool = pool();
+        let threads = vec![push_job(&pool, 0).expect("there was none")];
+        let closer = {
+            let pool = pool.clone();
+            thread::spawn(move || pool.jobs.close())
+        };
+        let refused = match pool.jobs.push(1) {
+            Ok(None) => None,
+            // A thread that could not be started: another one, or the caller, has its jobs.
+            Ok(Some(_)) => return_jobs(&pool),
+            Err(job) => Some(job),
+        };
+        let closed = closer.join().unwrap();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_each_once(2, [pool.ran.lock().clone(), closed, refused.into_iter().collect()]);
+        assert_eq!(pool.jobs.depth(), (0, 0));
+    });
+}
+
+/// The job that nobody takes, if one is left.
+fn return_jobs(pool: &Pool) -> Option<usize> {
+    let jobs = pool.jobs.not_started();
+    assert!(jobs.len() <= 1, "{jobs:?}");
+    jobs.first().copied()
 }

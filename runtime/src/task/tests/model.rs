@@ -320,7 +320,7 @@ fn model_output_taken_against_on_done() {
 fn model_spawn_against_shutdown() {
     model(|| {
         let bench = Bench::new();
-        let list = Arc::new(Mutex::new(TaskList::new()));
+        let list = Arc::new(Mutex::new(TaskList::default()));
         let ledger = Arc::new(());
         let end = |list: &Mutex<TaskList>, ran| match ran {
             Ran::Done(done) => {

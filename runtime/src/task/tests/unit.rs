@@ -466,10 +466,10 @@ fn a_root_answers_all_wakes_in_one_poll_after_an_abort_too() {
     let bench = Bench::new();
     // SAFETY: the bench outlives the root.
     let (root, runnable) = unsafe { Root::new(&raw const *bench, Bench::birth()) };
-    let mut list = crate::task::TaskList::new();
+    let mut list = crate::task::TaskList::default();
     assert!(list.push(&runnable));
     let task = list.tasks().remove(0);
-    let _ = runnable.into_raw();
+    let _ = runnable;
     let mut waker = None;
     let pend = |waker: &mut Option<Waker>| {
         matches!(
@@ -484,10 +484,10 @@ fn a_root_answers_all_wakes_in_one_poll_after_an_abort_too() {
     task.abort();
     (0..5).for_each(|_| waker.as_ref().unwrap().wake_by_ref());
     assert_eq!((bench.schedules(), bench.queued()), (1, 1));
-    let _ = bench.pop().map(Runnable::into_raw);
+    let _ = bench.pop();
     assert!(pend(&mut waker), "one poll answers them all");
     waker.as_ref().unwrap().wake_by_ref();
-    let _ = bench.pop().map(Runnable::into_raw);
+    let _ = bench.pop();
     assert!(matches!(root.poll(|_| Poll::Ready(8)), RootPolled::Done(Ok(8))));
     let done = root.complete();
     list.remove(&done);

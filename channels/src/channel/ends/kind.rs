@@ -1,0 +1,511 @@
+//! Layer 3. The kinds of channels: how many may hold each end, and where the messages lie.
+//!
+//! Owns the three markers that a user sees, and behind them the choice of the container. An end that one
+//! holder has to itself carries its own part of the container, and its methods want `&mut self`: so the
+//! container need not reckon with a second one. Called by the ends.
+#![forbid(unsafe_code)]
+#![allow(
+    private_interfaces,
+    private_bounds,
+    reason = "`Store` and its kin are named in public bounds, and nowhere else"
+)]
+
+use std::fmt;
+
+use super::meet::Meet;
+use crate::chain::{self, Chain};
+use crate::ring::{self, CAPACITY_MAX, Force, Look, Pop, Push, Ring, Users};
+use crate::shim::{Arc, thread};
+
+/// Many senders, many receivers. What [`bounded`](crate::channel::bounded) and its kin make.
+#[derive(Clone, Copy, Debug)]
+pub enum Mpmc {}
+
+/// Many senders, one receiver. What [`mpsc`](crate::channel::mpsc) makes.
+#[derive(Clone, Copy, Debug)]
+pub enum Mpsc {}
+
+/// One sender, one receiver. What [`spsc`](crate::channel::spsc) makes.
+#[derive(Clone, Copy, Debug)]
+pub enum Spsc {}
+
+/// How many may hold each end of a channel: [`Mpmc`], [`Mpsc`] or [`Spsc`].
+pub trait Kind: Sized + 'static + sealed::Sealed {
+    /// Where the messages lie.
+    #[doc(hidden)]
+    type Store<T>: Store<T>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Mpmc {}
+    impl Sealed for super::Mpsc {}
+    impl Sealed for super::Spsc {}
+}
+
+impl Kind for Mpmc {
+    type Store<T> = Many<T>;
+}
+
+impl Kind for Mpsc {
+    type Store<T> = ToOne<T, ring::Many>;
+}
+
+impl Kind for Spsc {
+    type Store<T> = ToOne<T, ring::Sole>;
+}
+
+/// What a sender of `K` has of its own.
+pub(super) type Tx<T, K> = <<K as Kind>::Store<T> as Store<T>>::Tx;
+/// What a receiver of `K` has of its own.
+pub(super) type Rx<T, K> = <<K as Kind>::Store<T> as Store<T>>::Rx;
+
+/// A container with what the ends want of it, which is what [`Ring`] does: see there.
+pub trait Store<T> {
+    /// What a sender has of its own.
+    type Tx;
+    /// What a receiver has of its own.
+    type Rx;
+
+    fn push(&self, tx: &mut Self::Tx, message: &mut Option<T>) -> Push;
+    fn reserve(&self, tx: &mut Self::Tx, count: usize) -> Push;
+    fn push_reserved(&self, tx: &mut Self::Tx, message: T) -> bool;
+    fn unreserve(&self, count: usize) -> bool;
+    /// `Full`, too, where senders cannot take messages out.
+    fn force(&self, _: &mut Option<T>) -> Force<T> {
+        Force::Full
+    }
+    fn pop(&self, rx: &mut Self::Rx) -> Pop<T>;
+    fn pop_many(&self, rx: &mut Self::Rx, limit: usize, to: &mut Vec<T>) -> Pop<usize>;
+    /// Drops what is there. Without `rx`, the receivers are gone.
+    fn drain(&self, rx: Option<&mut Self::Rx>);
+    /// `usize::MAX`: no limit.
+    fn capacity(&self) -> usize;
+    /// The most places that can be reserved.
+    fn reservable(&self) -> usize;
+    fn close(&self) -> bool;
+    fn is_closed(&self) -> bool;
+    fn free(&self) -> usize;
+    fn ready(&self) -> usize;
+    fn look(&self) -> Look;
+    /// Where the ends meet if there is no room between them.
+    fn meet(&self) -> Option<&Meet<T>>;
+}
+
+/// Containers that any number of senders and receivers use.
+pub enum Many<T> {
+    Ring(Ring<T>),
+    Chain(Chain<T>),
+    Meet(Meet<T>),
+}
+
+/// A `Meet` is no container: it is always full, and always empty, and for the rest the ends ask for it first.
+#[cold]
+fn no_room() -> ! {
+    unreachable!("nothing lies in a rendezvous channel")
+}
+
+impl<T> Many<T> {
+    pub(super) fn ring(capacity: usize) -> Many<T> {
+        Many::Ring(Ring::new(checked(capacity)))
+    }
+
+    pub(super) fn chain() -> Many<T> {
+        Many::Chain(Chain::new())
+    }
+
+    pub(super) fn meet() -> Many<T> {
+        Many::Meet(Meet::new())
+    }
+
+    // Out of line, as this is: else the code for each container would stand in every send and receive.
+    #[inline(never)]
+    fn push_elsewhere(&self, message: &mut Option<T>) -> Push {
+        match self {
+            Many::Chain(chain) => chain.push(message),
+            _ => Push::Full,
+        }
+    }
+
+    #[inline(never)]
+    fn pop_elsewhere(&self) -> Pop<T> {
+        match self {
+            Many::Chain(chain) => chain.pop(),
+            _ => Pop::Empty,
+        }
+    }
+}
+
+/// A capacity that a ring can have.
+#[track_caller]
+fn checked(capacity: usize) -> usize {
+    assert!(
+        capacity != 0,
+        "a bounded channel needs room for at least one message; if a sender is to wait until its message is \
+         received, use `rendezvous()`"
+    );
+    assert!(
+        capacity <= CAPACITY_MAX,
+        "a bounded channel has room for {CAPACITY_MAX} messages at most; use `unbounded()`"
+    );
+    capacity
+}
+
+impl<T> Store<T> for Many<T> {
+    type Tx = ();
+    type Rx = ();
+
+    fn force(&self, message: &mut Option<T>) -> Force<T> {
+        match self {
+            Many::Ring(ring) => ring.force(message),
+            Many::Chain(chain) => match chain.push(message) {
+                Push::Done => Force::Done,
+                Push::Closed => Force::Closed,
+                Push::Full => Force::Full,
+            },
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    #[inline]
+    fn push(&self, (): &mut (), message: &mut Option<T>) -> Push {
+        match self {
+            Many::Ring(ring) => ring.push(message),
+            other => other.push_elsewhere(message),
+        }
+    }
+
+    fn reserve(&self, (): &mut (), count: usize) -> Push {
+        match self {
+            Many::Ring(ring) => ring.reserve(count),
+            Many::Chain(chain) => chain.reserve(count),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    fn push_reserved(&self, (): &mut (), message: T) -> bool {
+        match self {
+            Many::Ring(ring) => ring.push_reserved(message),
+            Many::Chain(chain) => chain.push_reserved(message),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    fn unreserve(&self, count: usize) -> bool {
+        match self {
+            Many::Ring(ring) => ring.unreserve(count),
+            Many::Chain(chain) => chain.unreserve(count),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    #[inline]
+    fn pop(&self, (): &mut ()) -> Pop<T> {
+        match self {
+            Many::Ring(ring) => ring.pop(),
+            other => other.pop_elsewhere(),
+        }
+    }
+
+    fn pop_many(&self, (): &mut (), limit: usize, to: &mut Vec<T>) -> Pop<usize> {
+        match self {
+            Many::Ring(ring) => ring.pop_many(limit, to),
+            Many::Chain(chain) => chain.pop_many(limit, to),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    fn drain(&self, _: Option<&mut ()>) {
+        match self {
+            Many::Ring(ring) => ring.drain(),
+            Many::Chain(chain) => chain.drain(),
+            Many::Meet(meet) => meet.drain(),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Many::Ring(ring) => ring.capacity(),
+            Many::Chain(_) => usize::MAX,
+            Many::Meet(_) => 0,
+        }
+    }
+
+    fn reservable(&self) -> usize {
+        match self {
+            Many::Ring(ring) => ring.reserved_max(),
+            Many::Chain(chain) => chain.reserved_max(),
+            Many::Meet(_) => 0,
+        }
+    }
+
+    fn close(&self) -> bool {
+        match self {
+            Many::Ring(ring) => ring.close(),
+            Many::Chain(chain) => chain.close(),
+            Many::Meet(meet) => meet.close().is_some(),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Many::Ring(ring) => ring.is_closed(),
+            Many::Chain(chain) => chain.is_closed(),
+            Many::Meet(meet) => meet.is_closed(),
+        }
+    }
+
+    fn free(&self) -> usize {
+        match self {
+            Many::Ring(ring) => ring.free(),
+            Many::Chain(chain) => chain.free(),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    #[inline]
+    fn ready(&self) -> usize {
+        match self {
+            Many::Ring(ring) => ring.ready(),
+            Many::Chain(chain) => chain.ready(),
+            Many::Meet(_) => no_room(),
+        }
+    }
+
+    fn look(&self) -> Look {
+        match self {
+            Many::Ring(ring) => ring.look(),
+            Many::Chain(chain) => chain.look(),
+            Many::Meet(meet) => meet.look(),
+        }
+    }
+
+    #[inline]
+    fn meet(&self) -> Option<&Meet<T>> {
+        match self {
+            Many::Meet(meet) => Some(meet),
+            _ => None,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Many<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.look().fmt(f)
+    }
+}
+
+/// Containers that one receiver uses; of the ring it says whether one sender does, or any number.
+pub enum ToOne<T, P: Side<T>> {
+    Ring(Arc<Ring<T, P, ring::Sole>>),
+    Chain(Arc<Chain<T, ring::Sole>>),
+}
+
+/// The receiver's part of [`ToOne`].
+pub enum Only<T, P: Side<T>> {
+    Ring(ring::Consumer<T, P>),
+    Chain(chain::Consumer<T>),
+}
+
+/// The part of a sender that is the only one. None in a chain, where it would gain nothing by it.
+pub struct First<T>(Option<ring::Producer<T>>);
+
+/// How a ring with one receiver is sent to.
+pub trait Side<T>: Users + Sized {
+    /// What a sender has of its own.
+    type Tx;
+
+    fn push(tx: &mut Self::Tx, ring: &Ring<T, Self, ring::Sole>, message: &mut Option<T>) -> Push;
+    fn push_reserved(tx: &mut Self::Tx, ring: &Ring<T, Self, ring::Sole>, message: T) -> bool;
+}
+
+impl<T> Side<T> for ring::Many {
+    type Tx = ();
+
+    #[inline]
+    fn push((): &mut (), ring: &Ring<T, ring::Many, ring::Sole>, message: &mut Option<T>) -> Push {
+        ring.push(message)
+    }
+
+    fn push_reserved((): &mut (), ring: &Ring<T, ring::Many, ring::Sole>, message: T) -> bool {
+        ring.push_reserved(message)
+    }
+}
+
+impl<T> Side<T> for ring::Sole {
+    type Tx = First<T>;
+
+    #[inline]
+    fn push(tx: &mut Self::Tx, _: &Ring<T, ring::Sole, ring::Sole>, message: &mut Option<T>) -> Push {
+        match &mut tx.0 {
+            Some(producer) => producer.push(message),
+            None => unreachable!("the sender of a ring has its part of it"),
+        }
+    }
+
+    fn push_reserved(tx: &mut Self::Tx, _: &Ring<T, ring::Sole, ring::Sole>, message: T) -> bool {
+        match &mut tx.0 {
+            Some(producer) => producer.push_reserved(message),
+            None => unreachable!("the sender of a ring has its part of it"),
+        }
+    }
+}
+
+/// What both ends of a new channel with one receiver are made of.
+type Parts<T, P> = (ToOne<T, P>, <P as Side<T>>::Tx, Only<T, P>);
+
+impl<T> ToOne<T, ring::Many> {
+    #[track_caller]
+    pub(super) fn mpsc(capacity: Option<usize>) -> Parts<T, ring::Many> {
+        let Some(capacity) = capacity else {
+            let (chain, only) = chain::mpsc();
+            return (ToOne::Chain(chain), (), Only::Chain(only));
+        };
+        let (ring, only) = ring::mpsc(checked(capacity));
+        (ToOne::Ring(ring), (), Only::Ring(only))
+    }
+}
+
+impl<T> ToOne<T, ring::Sole> {
+    #[track_caller]
+    pub(super) fn spsc(capacity: Option<usize>) -> Parts<T, ring::Sole> {
+        let Some(capacity) = capacity else {
+            let (chain, only) = chain::mpsc();
+            return (ToOne::Chain(chain), First(None), Only::Chain(only));
+        };
+        let (producer, only) = ring::spsc(checked(capacity));
+        (ToOne::Ring(producer.ring().clone()), First(Some(producer)), Only::Ring(only))
+    }
+}
+
+impl<T, P: Side<T>> ToOne<T, P> {
+    /// The receiver's part, when the receiver is gone; it may be about to give it back.
+    fn orphaned(&self) -> Only<T, P> {
+        loop {
+            let only = match self {
+                ToOne::Ring(ring) => ring::Consumer::of(ring).map(Only::Ring),
+                ToOne::Chain(chain) => chain::Consumer::of(chain).map(Only::Chain),
+            };
+            match only {
+                Some(only) => return only,
+                None => thread::yield_now(),
+            }
+        }
+    }
+}
+
+/// Does the same with either container.
+macro_rules! either {
+    ($of:expr, $it:ident => $does:expr) => {
+        match $of {
+            ToOne::Ring($it) => $does,
+            ToOne::Chain($it) => $does,
+        }
+    };
+}
+
+impl<T, P: Side<T>> Store<T> for ToOne<T, P> {
+    type Tx = P::Tx;
+    type Rx = Only<T, P>;
+
+    #[inline]
+    fn push(&self, tx: &mut P::Tx, message: &mut Option<T>) -> Push {
+        match self {
+            ToOne::Ring(ring) => P::push(tx, ring, message),
+            ToOne::Chain(chain) => chain.push(message),
+        }
+    }
+
+    fn reserve(&self, _: &mut P::Tx, count: usize) -> Push {
+        either!(self, it => it.reserve(count))
+    }
+
+    fn push_reserved(&self, tx: &mut P::Tx, message: T) -> bool {
+        match self {
+            ToOne::Ring(ring) => P::push_reserved(tx, ring, message),
+            ToOne::Chain(chain) => chain.push_reserved(message),
+        }
+    }
+
+    fn unreserve(&self, count: usize) -> bool {
+        either!(self, it => it.unreserve(count))
+    }
+
+    #[inline]
+    fn pop(&self, rx: &mut Only<T, P>) -> Pop<T> {
+        match rx {
+            Only::Ring(ring) => ring.pop(),
+            Only::Chain(chain) => chain.pop(),
+        }
+    }
+
+    fn pop_many(&self, rx: &mut Only<T, P>, limit: usize, to: &mut Vec<T>) -> Pop<usize> {
+        match rx {
+            Only::Ring(ring) => ring.pop_many(limit, to),
+            Only::Chain(chain) => chain.pop_many(limit, to),
+        }
+    }
+
+    fn drain(&self, rx: Option<&mut Only<T, P>>) {
+        let mut orphaned = None;
+        match rx.unwrap_or_else(|| orphaned.insert(self.orphaned())) {
+            Only::Ring(ring) => ring.drain(),
+            Only::Chain(chain) => chain.drain(),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            ToOne::Ring(ring) => ring.capacity(),
+            ToOne::Chain(_) => usize::MAX,
+        }
+    }
+
+    fn reservable(&self) -> usize {
+        either!(self, it => it.reserved_max())
+    }
+
+    fn close(&self) -> bool {
+        either!(self, it => it.close())
+    }
+
+    fn is_closed(&self) -> bool {
+        either!(self, it => it.is_closed())
+    }
+
+    fn free(&self) -> usize {
+        either!(self, it => it.free())
+    }
+
+    #[inline]
+    fn ready(&self) -> usize {
+        either!(self, it => it.ready())
+    }
+
+    fn look(&self) -> Look {
+        either!(self, it => it.look())
+    }
+
+    #[inline]
+    fn meet(&self) -> Option<&Meet<T>> {
+        None
+    }
+}
+
+impl<T, P: Side<T>> fmt::Debug for ToOne<T, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.look().fmt(f)
+    }
+}
+
+impl<T, P: Side<T>> fmt::Debug for Only<T, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Only").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for First<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("First").finish_non_exhaustive()
+    }
+}
