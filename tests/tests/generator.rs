@@ -57,7 +57,9 @@ fn nothing_runs_until_an_item_is_asked_for_and_no_more_than_that() {
 fn the_body_is_dropped_at_its_end_and_not_only_with_the_generator() {
     let drops = Drops::new();
     let token = drops.token();
-    let mut none = generator::<u32, _>(async move |_y| drop(&token));
+    let mut none = generator::<u32, _>(async move |_y| {
+        let _held = &token;
+    });
     assert_eq!(poll_next(&mut none), Poll::Ready(None));
     assert_eq!(drops.count(), 1);
 }

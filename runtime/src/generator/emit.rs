@@ -37,7 +37,7 @@ use super::core::{Emission, Port};
 /// ```
 ///
 /// It does not get out through a variable, a task or an item:
-/// ```compile_fail,E0521
+/// ```compile_fail
 /// let mut out = None;
 /// let ones = filch::generator(async |y: filch::Yielder<'_, u32>| out = Some(y));
 /// ```

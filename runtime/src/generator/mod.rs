@@ -1,12 +1,12 @@
 //! Generators: streams that are written as a body which emits one item after another.
 //!
-//! | to …                                          | use                                                              |
-//! |-----------------------------------------------|------------------------------------------------------------------|
-//! | write a stream as a loop                      | [`filch::generator`](fn@crate::generator), [`Yielder::emit`]     |
-//! | use `?` in it                                 | [`filch::try_generator`](fn@crate::try_generator)                |
-//! | send something back in with each item         | [`filch::generator_with`](fn@crate::generator_with), [`Generator::resume_with`] |
-//! | end early, and have the body clean up with `await` | [`Generator::close`], [`Yielder::emit_or_closed`]           |
-//! | map, filter, zip, collect                     | [`filch::stream::StreamExt`](futures_lite::StreamExt)            |
+//! | to …                                 | use                                                                      |
+//! |--------------------------------------|--------------------------------------------------------------------------|
+//! | write a stream as a loop             | [`generator`](fn@crate::generator), [`Yielder::emit`]                    |
+//! | use `?` in it                        | [`try_generator`](fn@crate::try_generator)                               |
+//! | send something in with each item     | [`generator_with`](fn@crate::generator_with), [`Generator::resume_with`] |
+//! | end early, and clean up with `await` | [`Generator::close`], [`Yielder::emit_or_closed`]                        |
+//! | map, filter, zip, collect            | [`filch::stream::StreamExt`](futures_lite::StreamExt)                    |
 //!
 //! They run on any executor, and in the task that consumes them: no channel, no task, no thread-local; one allocation,
 //! for the body. They are `Send` when the body is. A body that never waits is a loop like any other: others get their
@@ -81,7 +81,7 @@ use self::core::{Core, Step, Turn};
 /// ```
 ///
 /// It is as much `Send` as its body:
-/// ```compile_fail,E0277
+/// ```compile_fail
 /// let ones = filch::generator(async |mut y| {
 ///     let shared = std::rc::Rc::new(1);
 ///     y.emit(*shared).await;
