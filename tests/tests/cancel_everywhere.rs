@@ -32,6 +32,8 @@ mod broadcast;
 mod ends;
 #[path = "cancel_everywhere/listing.rs"]
 mod listing;
+#[path = "cancel_everywhere/locks.rs"]
+mod locks;
 #[path = "cancel_everywhere/makers.rs"]
 mod makers;
 #[path = "cancel_everywhere/notify.rs"]
@@ -56,6 +58,7 @@ mod watch;
 const DRIVEN: &[&[&str]] = &[
     broadcast::DRIVEN,
     ends::DRIVEN,
+    locks::DRIVEN,
     makers::DRIVEN,
     notify::DRIVEN,
     oneshot::DRIVEN,

@@ -57,16 +57,16 @@ fn race_on_tokio() {
 }
 
 #[test]
-fn the_first_argument_wins_at_first_and_later_the_one_woken_first() {
+fn of_several_that_are_ready_the_first_argument_wins() {
     assert_eq!(poll(&mut filch::race([ready(1), ready(2)]), Waker::noop()), Poll::Ready(1));
 
     let posts = posts::<3>();
     let mut race = filch::race((0..3).map(|n| posts[n].gate(n)));
     assert!(poll(&mut race, Waker::noop()).is_pending());
     posts[2].open();
-    posts[0].open();
-    assert_eq!(poll(&mut race, Waker::noop()), Poll::Ready(2));
-    assert_eq!((polls(&posts), drops(&posts)), (vec![1, 1, 2], vec![1, 1, 1]), "gone before it is ready");
+    posts[1].open();
+    assert_eq!(poll(&mut race, Waker::noop()), Poll::Ready(1));
+    assert_eq!((polls(&posts), drops(&posts)), (vec![1, 2, 1], vec![1, 1, 1]), "gone before it is ready");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn as_completed_on_tokio_and_as_a_stream() {
 }
 
 #[test]
-fn as_completed_keeps_the_order_of_the_wakes() {
+fn as_completed_polls_who_was_woken_and_nobody_else() {
     let (wakes, waker) = Wakes::new();
     let posts = posts::<4>();
     let mut outputs = filch::as_completed((0..4).map(|n| posts[n].gate(n)));
@@ -144,7 +144,7 @@ fn as_completed_keeps_the_order_of_the_wakes() {
     assert!(next(&waker).is_pending());
     [3, 0, 2].iter().for_each(|&n: &usize| posts[n].open());
     assert_eq!(wakes.take(), 1);
-    for n in [3, 0, 2] {
+    for n in [0, 2, 3] {
         assert_eq!(next(&waker), Poll::Ready(Some(n)));
     }
     assert!(next(&waker).is_pending());
@@ -199,7 +199,7 @@ fn as_completed_loses_nothing_to_a_next_that_is_dropped() {
                 late.push(n);
             }
             assert_eq!(late.len(), missing);
-            assert!(!ready || seen == [0, 1, 2]);
+            assert!(!ready || seen.len() == 3);
         })
         .await;
     });

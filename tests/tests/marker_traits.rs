@@ -220,6 +220,13 @@ plain! {
     sync::AtomicWaiting<'static>: yes yes no yes yes;
     sync::WaitOutcome: yes yes yes yes yes;
     sync::Counter: yes yes yes yes yes;
+    sync::Condition: yes yes yes yes yes;
+    sync::WaitTimeoutResult: yes yes yes yes yes;
+    sync::LockStats: yes yes yes yes yes;
+    sync::TryLockError: yes yes yes yes yes;
+    sync::LockTimeoutError: yes yes yes yes yes;
+    sync::RwLockPolicy: yes yes yes yes yes;
+    sync::ReentryError: yes yes yes yes yes;
     sync::PoolStats: yes yes yes yes yes;
     sync::QueueState: yes yes yes yes yes;
     sync::QueueStats: yes yes yes yes yes;
@@ -248,6 +255,7 @@ plain! {
     // For runtimes: a task's header is shared by all who look at the task.
     probe::Wait: yes yes yes yes yes;
     probe::Header: yes yes yes yes yes;
+    probe::Holder: yes yes yes yes yes;
     probe::Hooks: yes yes yes yes yes;
     probe::TaskRef: yes yes yes yes yes;
     // For tests. What is done at an evil moment is anybody's code; neighbours stay on their thread.
@@ -265,6 +273,40 @@ plain! {
 }
 
 generic! {
+    // A lock hands its value from one to the next; guards of it lend it. After a panic it is as the panic left it,
+    // hence no `RefUnwindSafe`.
+    sync::Lock<T>: send send unpin unwind no;
+    sync::LockGuard<'static, T>: send both yes no no;
+    sync::OwnedLockGuard<T>: send both yes no no;
+    sync::MappedLockGuard<'static, T>: send sync yes ref_unwind ref_unwind;
+    sync::OwnedMappedLockGuard<T, T>: send both yes no no;
+    sync::Locking<'static, T>: send send no no no;
+    sync::LockingOwned<T>: send send no no no;
+    sync::ConditionWait<'static, sync::LockGuard<'static, T>>: send send no no no;
+    // Its owner may have several guards, which lend the value: each may go elsewhere only if it may be shared.
+    sync::RLock<T>: send send unpin unwind no;
+    sync::RLockGuard<'static, T>: both both yes no no;
+    sync::OwnedRLockGuard<T>: both both yes no no;
+    sync::RLocking<'static, T>: send send no no no;
+    sync::RLockingOwned<T>: send send no no no;
+    // Readers share the value.
+    sync::RwLock<T>: send both unpin unwind no;
+    sync::RwLockReadGuard<'static, T>: sync sync yes ref_unwind ref_unwind;
+    sync::RwLockWriteGuard<'static, T>: both both yes no no;
+    sync::RwLockUpgradableReadGuard<'static, T>: both both yes no no;
+    sync::RwLockMappedWriteGuard<'static, T>: send sync yes ref_unwind ref_unwind;
+    sync::OwnedRwLockReadGuard<T>: both both yes no no;
+    sync::OwnedRwLockWriteGuard<T>: both both yes no no;
+    sync::OwnedRwLockUpgradableReadGuard<T>: both both yes no no;
+    sync::OwnedRwLockMappedWriteGuard<T, T>: both both yes no no;
+    sync::Reading<'static, T>: both both no no no;
+    sync::ReadingOwned<T>: both both no no no;
+    sync::ReadingUpgradable<'static, T>: both both no no no;
+    sync::ReadingUpgradableOwned<T>: both both no no no;
+    sync::Writing<'static, T>: both both no no no;
+    sync::WritingOwned<T>: both both no no no;
+    sync::Upgrading<'static, T>: both both no no no;
+    sync::UpgradingOwned<T>: both both no no no;
     // The value is lent to all at once, so `Sync` asks for both.
     sync::OnceCell<T>: send both unpin unwind calm;
     sync::SetError<T>: send sync unpin unwind ref_unwind;
@@ -344,7 +386,8 @@ generic! {
 }
 
 /// Public in private modules, since public traits name them; nobody else can.
-const SEALED: [&str; 5] = ["ends::Decision", "ends::Many", "ends::Meet", "ends::Party", "ends::Place"];
+const SEALED: [&str; 7] =
+    ["Granted", "RawLock", "ends::Decision", "ends::Many", "ends::Meet", "ends::Party", "ends::Place"];
 
 #[test]
 fn no_public_type_is_missing() {

@@ -143,8 +143,7 @@ impl<F: Future> Future for Settled<F> {
 /// ```
 ///
 /// # Errors
-/// The first error to come. Of several that come at once it is that of the future that was woken first, and
-/// at the first poll that of the first argument.
+/// The first error to come; of several that come in one poll, that of the first argument.
 ///
 /// # Panics
 /// When a future does: see [the module](mod@crate::gather#panics-of-a-future).

@@ -16,9 +16,8 @@ use crate::time::{Duration, Elapsed, Instant, Timeout, timeout_at};
 
 /// The outputs of `futures` in the order in which they are done: a [`Stream`].
 ///
-/// Python's `asyncio.as_completed`. Futures that are ready at the first poll come in the order of the arguments,
-/// later ones in the order in which they were woken. To know which future an output came from, see
-/// [`as_completed_keyed()`].
+/// Python's `asyncio.as_completed`. Outputs that come in one poll are in the order of the arguments. To know which
+/// future an output came from, see [`as_completed_keyed()`].
 ///
 /// The futures are polled while somebody waits for the next output, and stand still otherwise: what is done with
 /// an output had better not take long. Futures that must go on meanwhile are spawned, and their handles given here.

@@ -18,8 +18,8 @@
 //!
 //! # What it costs
 //! A future is polled once at first, and then only when it was woken. If the iterator knows how many there are,
-//! the number of allocations is the same for two futures and for a hundred thousand: one for the futures, one for
-//! the outputs, and two more if any future has to wait. One poll polls at most 128 futures, and no more than
+//! the allocations are four at most, be it for a hundred thousand: one for the futures, one for the outputs, and one more if any
+//! future has to wait, two if there are more than 64. One poll polls at most 128 futures, and no more than
 //! the budget of the task allows; then the task yields, so that many futures which are ready do not hog the thread.
 //!
 //! # Panics of a future

@@ -1,6 +1,6 @@
 //! Evil values in everything that carries values.
 
-use filch::channel::{bounded, broadcast, oneshot, watch};
+use filch::channel::{bounded, broadcast, oneshot, rendezvous, unbounded, watch};
 use filch::sync::{LifoQueue, OnceCell, Pool, PriorityQueue, Queue};
 use filch::testing::{Evil, EvilValue, Moment, block_on};
 use filch_tests::watched;
@@ -45,6 +45,40 @@ fn in_a_channel() {
         assert!(tx.is_closed());
         tolerating(|| drop(tx.try_send(evil.value(7))));
         tx
+    });
+}
+
+#[test]
+fn in_an_unbounded_channel() {
+    evil_values(5, |evil| {
+        let (tx, rx) = unbounded();
+        for id in 0..40 {
+            tx.try_send(evil.value(id)).unwrap();
+        }
+        tolerating(|| drop(rx.try_recv()));
+        let mut batch = Vec::new();
+        assert_eq!(block_on(rx.recv_many(&mut batch, 30)), 30);
+        tolerating(|| drop(batch));
+        tolerating(|| drop(rx));
+        tolerating(|| drop(tx.try_send(evil.value(40))));
+        tx
+    });
+}
+
+#[test]
+fn in_a_rendezvous() {
+    evil_values(3, |evil| {
+        let (tx, rx) = rendezvous();
+        let mut send = Box::pin(tx.send(evil.value(1)));
+        assert!(filch::testing::poll_once(send.as_mut()).is_pending());
+        tolerating(|| drop(rx.try_recv()));
+        tolerating(|| drop(send));
+        let mut send = Box::pin(tx.send(evil.value(2)));
+        assert!(filch::testing::poll_once(send.as_mut()).is_pending());
+        tolerating(|| drop(send));
+        tolerating(|| drop(tx.try_send(evil.value(3))));
+        assert!(rx.try_recv().is_err());
+        (tx, rx)
     });
 }
 

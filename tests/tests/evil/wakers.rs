@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use filch::channel::{bounded, broadcast, oneshot, watch};
+use filch::channel::{Receiver, Select, Sender, bounded, broadcast, oneshot, rendezvous, unbounded, watch};
 use filch::sync::{
-    AtomicWait, Barrier, Event, LifoQueue, Notify, OnceCell, Pool, PriorityQueue, Queue, Semaphore,
+    AtomicWait, Barrier, Condition, Event, LifoQueue, Lock, Notify, OnceCell, Pool, PriorityQueue, Queue,
+    RwLock, RwLockUpgradableReadGuard, Semaphore,
 };
 use filch::testing::{Evil, Moment, Wakes, poll_with};
 use filch_tests::watched;
@@ -156,6 +157,62 @@ fn semaphore_that_is_closed() {
         });
         let waits = || -> Waiting<'_> { Box::pin(async { assert!(semaphore.acquire().await.is_err()) }) };
         stage.play(vec![waits(), waits(), waits()], || semaphore.close());
+    });
+}
+
+#[test]
+fn lock() {
+    for lock in [Lock::new, Lock::fair] {
+        hostile(move |stage| {
+            let lock = Arc::new(lock(0));
+            let one = lock.clone();
+            stage.meddle(move || {
+                drop(one.try_lock());
+                drop(one.lock_timeout(Duration::ZERO));
+            });
+            let mut held = lock.try_lock().ok();
+            let adds = || -> Waiting<'_> { Box::pin(async { *lock.lock().await += 1 }) };
+            stage.play(vec![adds(), adds(), adds()], || drop(held.take()));
+            assert!((2..=3).contains(&*lock.try_lock().unwrap()));
+        });
+    }
+}
+
+#[test]
+fn rw_lock() {
+    hostile(|stage| {
+        let lock = Arc::new(RwLock::new(0));
+        let one = lock.clone();
+        stage.meddle(move || {
+            drop(one.try_read());
+            drop(one.try_write());
+            drop(one.write_timeout(Duration::ZERO));
+        });
+        let mut held = lock.try_write().ok();
+        let reads = Box::pin(async { drop(lock.read().await) });
+        let upgrades = Box::pin(async {
+            let read = lock.upgradable_read().await;
+            *RwLockUpgradableReadGuard::upgrade(read).await += 1;
+        });
+        let writes = Box::pin(async { *lock.write().await += 1 });
+        stage.play(vec![reads, upgrades, writes], || drop(held.take()));
+        assert!((1..=2).contains(&*lock.try_write().unwrap()));
+    });
+}
+
+#[test]
+fn condition() {
+    hostile(|stage| {
+        let both = Arc::new((Lock::new(()), Condition::new()));
+        let one = both.clone();
+        stage.meddle(move || {
+            drop(one.0.try_lock());
+            one.1.notify_one();
+        });
+        let (lock, condition) = &*both;
+        let waits = || -> Waiting<'_> { Box::pin(async { drop(condition.wait(lock.lock().await).await) }) };
+        stage.play(vec![waits(), waits(), waits()], || ignore(condition.notify_all()));
+        assert!(lock.try_lock().is_ok());
     });
 }
 
@@ -338,8 +395,14 @@ queues! {
 
 #[test]
 fn channel_recv() {
-    hostile(|stage| {
-        let (tx, rx) = bounded(4);
+    for make in [|| bounded(4), unbounded, rendezvous] {
+        receivers(make);
+    }
+}
+
+fn receivers(make: fn() -> (Sender<u8>, Receiver<u8>)) {
+    hostile(move |stage| {
+        let (tx, rx) = make();
         let (one, other) = (tx.clone(), rx.clone());
         stage.meddle(move || {
             let _ = one.try_send(1);
@@ -352,8 +415,52 @@ fn channel_recv() {
             let _ = tx.try_send(1);
         });
         while rx.try_recv().is_ok() {}
+        let mut next = Box::pin(rx.recv());
+        assert!(poll_with(next.as_mut(), Waker::noop()).is_pending());
         tx.try_send(2).unwrap();
-        assert_eq!(rx.try_recv(), Ok(2));
+        assert_eq!(poll_with(next.as_mut(), Waker::noop()), Poll::Ready(Ok(2)));
+    });
+}
+
+#[test]
+fn rendezvous_send() {
+    hostile(|stage| {
+        let (tx, rx) = rendezvous();
+        let (one, other) = (tx.clone(), rx.clone());
+        stage.meddle(move || {
+            let _ = one.try_send(1);
+            let _ = other.recv_timeout(Duration::ZERO);
+        });
+        let sends = || -> Waiting<'_> { Box::pin(async { tx.send(4).await.unwrap() }) };
+        stage.play(vec![sends(), sends(), sends()], || ignore(rx.try_recv()));
+        assert!(rx.try_recv().is_err());
+    });
+}
+
+#[test]
+fn select() {
+    hostile(|stage| {
+        let ((tx, rx), (to, from)) = (bounded(2), rendezvous::<u8>());
+        let (one, other) = (tx.clone(), from.clone());
+        stage.meddle(move || {
+            let _ = one.try_send(1);
+            let _ = Select::new().recv(&other, |_| ()).try_select();
+        });
+        let selects = || -> Waiting<'_> {
+            Box::pin(async {
+                let mut message = Some(3);
+                Select::new()
+                    .recv(&rx, |message| assert_eq!(message, Ok(1)))
+                    .send(&to, &mut message, |sent| sent.unwrap())
+                    .await;
+            })
+        };
+        let mut times = 0;
+        stage.play(vec![selects(), selects(), selects()], || {
+            times += 1;
+            if times % 2 == 0 { ignore(tx.try_send(1)) } else { ignore(from.try_recv()) }
+        });
+        assert_eq!(rx.stats().waiting_recv, 0);
     });
 }
 

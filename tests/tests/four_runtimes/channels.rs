@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use filch::channel::{Receiver, bounded, broadcast, oneshot, watch};
+use filch::channel::{Receiver, Select, bounded, broadcast, oneshot, rendezvous, unbounded, watch};
 
 use crate::worlds::{Crew, at_most, everywhere};
 
@@ -12,8 +12,14 @@ const EACH: usize = 400;
 #[test]
 fn messages_arrive_once_and_in_order() {
     everywhere(|crew| {
-        for capacity in [1, 16] {
-            let (tx, rx) = bounded(capacity);
+        let kinds = [
+            (bounded(1), Giving::Up),
+            (bounded(16), Giving::Up),
+            (unbounded(), Giving::Up),
+            (rendezvous(), Giving::Nothing),
+            (rendezvous(), Giving::UpAndOrderToo),
+        ];
+        for ((tx, rx), giving) in kinds {
             for sender in 0..3 {
                 let tx = tx.clone();
                 crew.task(async move {
@@ -23,17 +29,28 @@ fn messages_arrive_once_and_in_order() {
                 });
             }
             crew.thread(move || (0..EACH).for_each(|number| tx.send_blocking((3, number)).unwrap()));
-            receive(crew, rx, 4);
+            receive(crew, rx, 4, giving);
         }
     });
 }
 
+/// What one of the receivers does now and then.
+#[derive(Clone, Copy, PartialEq)]
+enum Giving {
+    Nothing,
+    Up,
+    /// Where a message was handed to a receive that is dropped, the next one gets it, who may have had a later one of
+    /// the same sender before.
+    UpAndOrderToo,
+}
+
 /// Three tasks and a thread take it all. One of them gives up now and then, which loses nothing.
-fn receive(crew: &Crew<'_>, rx: Receiver<(usize, usize)>, senders: usize) {
+fn receive(crew: &Crew<'_>, rx: Receiver<(usize, usize)>, senders: usize, giving: Giving) {
     let (count, sum) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let seen = move |count: &AtomicUsize, sum: &AtomicUsize, last: &mut [Option<usize>], message| {
         let (sender, number): (usize, usize) = message;
-        assert!(last[sender] < Some(number), "{sender} sent {number} before {:?}", last[sender]);
+        let in_order = last[sender] < Some(number) || giving == Giving::UpAndOrderToo;
+        assert!(in_order, "{sender} sent {number} before {:?}", last[sender]);
         last[sender] = Some(number);
         count.fetch_add(1, SeqCst);
         sum.fetch_add(number, SeqCst);
@@ -45,7 +62,7 @@ fn receive(crew: &Crew<'_>, rx: Receiver<(usize, usize)>, senders: usize) {
             loop {
                 round += 1;
                 let ended = match receiver {
-                    0 => match at_most(round % 3, rx.recv()).await {
+                    0 if giving != Giving::Nothing => match at_most(round % 3, rx.recv()).await {
                         Some(Ok(message)) => {
                             batch.push(message);
                             false
@@ -76,6 +93,68 @@ fn receive(crew: &Crew<'_>, rx: Receiver<(usize, usize)>, senders: usize) {
 }
 
 #[test]
+fn one_of_two_channels_is_selected() {
+    everywhere(|crew| {
+        let ((tx, one), (to, two)) = (bounded(2), rendezvous());
+        let (blocks, other) = (tx.clone(), to.clone());
+        crew.task(async move {
+            for number in 0..EACH {
+                tx.send(number).await.unwrap()
+            }
+        });
+        crew.task(async move {
+            for number in 0..EACH {
+                to.send(number).await.unwrap()
+            }
+        });
+        // One who offers to both.
+        crew.task(async move {
+            for number in 0..EACH {
+                let (mut first, mut second) = (Some(number), Some(number));
+                Select::new()
+                    .send(&blocks, &mut first, |sent| sent.unwrap())
+                    .send(&other, &mut second, |sent| sent.unwrap())
+                    .await;
+                assert!(first.is_none() != second.is_none(), "one was sent");
+            }
+        });
+        let sum = Arc::new(AtomicUsize::new(0));
+        for receiver in 0..2 {
+            let (one, two, sum) = (one.clone(), two.clone(), sum.clone());
+            crew.task(async move {
+                let mut round = receiver;
+                loop {
+                    round += 1;
+                    let select = Select::new().recv(&one, Result::ok).recv(&two, Result::ok);
+                    match at_most(round % 3, select).await {
+                        Some(Some(number)) => drop(sum.fetch_add(number, SeqCst)),
+                        Some(None) => break,
+                        None => {}
+                    }
+                }
+                // One of them has ended.
+                while let Ok(number) = one.recv().await {
+                    sum.fetch_add(number, SeqCst);
+                }
+                while let Ok(number) = two.recv().await {
+                    sum.fetch_add(number, SeqCst);
+                }
+            });
+        }
+        let counts = sum.clone();
+        crew.thread(move || {
+            while let Some(number) =
+                Select::new().recv(&one, Result::ok).recv(&two, Result::ok).select_blocking()
+            {
+                counts.fetch_add(number, SeqCst);
+            }
+        });
+        crew.join();
+        assert_eq!(sum.load(SeqCst), 3 * (EACH * (EACH - 1) / 2));
+    });
+}
+
+#[test]
 fn what_is_reserved_is_sent_or_given_back() {
     everywhere(|crew| {
         let (tx, rx) = bounded(2);
@@ -94,7 +173,7 @@ fn what_is_reserved_is_sent_or_given_back() {
             });
         }
         crew.thread(move || (0..EACH).for_each(|number| tx.send_blocking((3, number)).unwrap()));
-        receive(crew, rx, 4);
+        receive(crew, rx, 4, Giving::Up);
     });
 }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use filch::sync::{AtomicWait, Barrier, Event, Notify, OnceCell, Pool, Queue, Semaphore};
+use filch::sync::{
+    AtomicWait, Barrier, Condition, Event, Lock, Notify, OnceCell, Pool, Queue, RwLock, RwLockPolicy,
+    RwLockUpgradableReadGuard, Semaphore,
+};
 
 use crate::worlds::{at_most, everywhere, turn};
 
@@ -57,6 +60,106 @@ fn a_semaphore_lets_in_as_many_as_it_may() {
             crew.join();
             assert_eq!(semaphore.available_permits(), 3);
         }
+    });
+}
+
+#[test]
+fn a_lock_is_held_by_one() {
+    everywhere(|crew| {
+        for fair in [false, true] {
+            let lock = Arc::new(if fair { Lock::fair(0) } else { Lock::new(0) });
+            for id in 0..4 {
+                let lock = lock.clone();
+                crew.task(async move {
+                    for round in 0..ROUNDS {
+                        // Those who give up do not count.
+                        drop(at_most((id + round) % 2, lock.lock()).await);
+                        let mut value = lock.lock().await;
+                        let seen = *value;
+                        turn().await;
+                        *value = seen + 1;
+                    }
+                });
+            }
+            let blocks = lock.clone();
+            crew.thread(move || (0..ROUNDS).for_each(|_| *blocks.lock_blocking() += 1));
+            crew.join();
+            assert_eq!(*lock.try_lock().unwrap(), 5 * ROUNDS);
+        }
+    });
+}
+
+#[test]
+fn readers_see_what_a_writer_has_finished() {
+    everywhere(|crew| {
+        for policy in [RwLockPolicy::Fair, RwLockPolicy::ReadersFirst, RwLockPolicy::WritersFirst] {
+            let lock = Arc::new(RwLock::with_policy((0, 0), policy));
+            for id in 0..2 {
+                let (reads, writes) = (lock.clone(), lock.clone());
+                crew.task(async move {
+                    for round in 0..ROUNDS {
+                        if let Some(pair) = at_most((id + round) % 3, reads.read()).await {
+                            assert_eq!(pair.0, pair.1);
+                        }
+                    }
+                });
+                crew.task(async move {
+                    for round in 0..ROUNDS {
+                        drop(at_most(round % 2, writes.write()).await);
+                        let mut pair = writes.write().await;
+                        pair.0 += 1;
+                        turn().await;
+                        pair.1 += 1;
+                    }
+                });
+            }
+            let blocks = lock.clone();
+            crew.thread(move || {
+                for _ in 0..ROUNDS {
+                    let read = blocks.upgradable_read_blocking();
+                    let seen = *read;
+                    let mut pair = RwLockUpgradableReadGuard::upgrade_blocking(read);
+                    assert_eq!(seen, *pair);
+                    *pair = (seen.0 + 1, seen.1 + 1);
+                }
+            });
+            crew.join();
+            assert_eq!(*lock.try_read().unwrap(), (3 * ROUNDS, 3 * ROUNDS));
+        }
+    });
+}
+
+#[test]
+fn a_condition_wakes_whom_it_concerns() {
+    everywhere(|crew| {
+        let shared = Arc::new((Lock::new(0), Condition::new()));
+        for _ in 0..3 {
+            let shared = shared.clone();
+            crew.task(async move {
+                let (lock, condition) = &*shared;
+                for round in 0..ROUNDS {
+                    let guard = lock.lock().await;
+                    if let Some(mut value) =
+                        at_most(round % 2, condition.wait_while(guard, |value| *value == 0)).await
+                    {
+                        *value -= 1;
+                    } else {
+                        // Nobody else gets what was for us, if there is nobody.
+                        let mut value = condition.wait_while(lock.lock().await, |value| *value == 0).await;
+                        *value -= 1;
+                    }
+                }
+            });
+        }
+        let gives = shared.clone();
+        crew.thread(move || {
+            for _ in 0..3 * ROUNDS {
+                *gives.0.lock_blocking() += 1;
+                gives.1.notify_one();
+            }
+        });
+        crew.join();
+        assert_eq!(*shared.0.try_lock().unwrap(), 0);
     });
 }
 
