@@ -5,16 +5,16 @@
 //! `fallible.rs` and `emit.rs`, which give them a public face. Names no task, no runtime and no atomic: the body
 //! runs only inside the consumer's call of [`Core::poll`], so the two never run at once.
 //!
-//! | turn       | set by                                    | what may happen next                                         |
-//! |------------|-------------------------------------------|--------------------------------------------------------------|
-//! | `New`      | birth                                     | the consumer asks: `Working`; or says something: `Answered`  |
-//! | `Working`  | who asks, who takes the answer            | `emit`: `Full`                                               |
-//! | `Full`     | `emit`, with its item in the slot         | the consumer takes it: `Asked`; `emit` drops it: `Working`   |
-//! | `Asked`    | the consumer, which has the item          | it answers: `Answered`; it closes: `Ended`, or `Closing`     |
-//! | `Answered` | the consumer, with its answer in the slot | `emit` takes it and is ready: `Working`                      |
-//! | `Closing`  | the consumer, if `emit` listens           | the body cleans up and ends, or emits again: `Stopped`     |
-//! | `Stopped`  | `emit`, while closing                     | the consumer drops the body where it stands: `Ended`         |
-//! | `Ended`    | the consumer, before it drops the body    | nothing                                                      |
+//! | turn       | set by                             | what may happen next                                       |
+//! |------------|------------------------------------|------------------------------------------------------------|
+//! | `New`      | birth                              | the consumer asks: `Working`; or answers: `Answered`       |
+//! | `Working`  | who asks, who takes the answer     | `emit`: `Full`                                             |
+//! | `Full`     | `emit`, with its item              | the consumer takes it: `Asked`; `emit` drops it: `Working` |
+//! | `Asked`    | the consumer, which has the item   | it answers: `Answered`; it closes: `Ended`, or `Closing`   |
+//! | `Answered` | the consumer, with its answer      | `emit` takes it and is ready: `Working`                    |
+//! | `Closing`  | the consumer, if `emit` listens    | the body cleans up and ends, or emits: `Stopped`           |
+//! | `Stopped`  | `emit`, while closing              | the consumer drops the body where it stands: `Ended`       |
+//! | `Ended`    | the consumer, as it drops the body | nothing                                                    |
 //!
 //! `FullAlso` and `AskedAlso` stand for `Full` and `Asked` with something more in the slot that is seldom there: that
 //! `emit` listens, or whom to wake. So the turn is all that is looked at for an ordinary item.
