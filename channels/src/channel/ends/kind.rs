@@ -118,8 +118,7 @@ impl<T> Many<T> {
         Many::Meet(Meet::new())
     }
 
-    // Out of line: else the code for each container would stand in every send and receive.
-    #[inline(never)]
+    #[inline(always)]
     fn push_elsewhere(&self, message: &mut Option<T>) -> Push {
         match self {
             Many::Chain(chain) => chain.push(message),
@@ -127,7 +126,7 @@ impl<T> Many<T> {
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn pop_elsewhere(&self) -> Pop<T> {
         match self {
             Many::Chain(chain) => chain.pop(),
