@@ -1,8 +1,13 @@
-//! Many futures in one task, by criterion: `filch::gather` and `as_completed` against `join_all` and `FuturesUnordered`
-//! of futures, and against tokio's `JoinSet`, which makes each a task. All on one executor, tokio's, on one thread.
+//! Many futures in one task, by criterion: `filch::gather` and `as_completed` against `join_all` and
+//! `FuturesUnordered` of futures, and against tokio's `JoinSet`, which makes each a task. All on one
+//! executor, tokio's, on one thread.
 //!
 //! *ready*: each future is ready at once. *once*: each yields once, and wakes itself. *told*: each waits for a message
-//! of its own, and another task sends them one after another, so that each wakes the whole.
+//! of its own, and another task sends them one after another, so that each wakes the whole. *flood*: the
+//! same, but all are sent before the whole is polled again.
+//!
+//! For 30 futures or fewer `join_all` has no wakers of their own: it polls all whenever one is woken. So it
+//! is ahead where all are woken together, and behind where they are woken one by one.
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
 use std::task::Poll;
@@ -104,17 +109,19 @@ where
     );
 }
 
-fn measure_told<C: Contestant>(b: &mut Bencher<'_>, n: usize) {
+fn measure_told<C: Contestant>(b: &mut Bencher<'_>, n: usize, at_once: bool) {
     let rt = tokio::runtime::Builder::new_current_thread().build().expect("tokio");
     b.iter_batched(
         || (0..n).map(|_| oneshot::channel::<usize>()).unzip::<_, _, Vec<_>, Vec<_>>(),
         |(senders, receivers)| {
             rt.block_on(async {
-                // Takes turns with the whole on this thread: one message for each poll of it.
+                // Takes turns with the whole on this thread.
                 let sender = tokio::spawn(async move {
                     for (n, sender) in senders.into_iter().enumerate() {
                         let _ = sender.send(n);
-                        tokio::task::yield_now().await;
+                        if !at_once {
+                            tokio::task::yield_now().await;
+                        }
                     }
                 });
                 let told = receivers.into_iter().map(|receiver| async { receiver.await.expect("a message") });
@@ -137,10 +144,10 @@ fn each<C: Contestant>(c: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(C::NAME), |b| measure::<C, _>(b, n, once));
         group.finish();
     }
-    for n in [10, 1_000] {
-        let mut group = c.benchmark_group(format!("told/{n}"));
+    for (n, at_once) in [(10, false), (1_000, false), (10, true), (1_000, true)] {
+        let mut group = c.benchmark_group(format!("{}/{n}", if at_once { "flood" } else { "told" }));
         group.throughput(Throughput::Elements(n as u64));
-        group.bench_function(BenchmarkId::from_parameter(C::NAME), |b| measure_told::<C>(b, n));
+        group.bench_function(BenchmarkId::from_parameter(C::NAME), |b| measure_told::<C>(b, n, at_once));
         group.finish();
     }
 }

@@ -17,7 +17,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ fn was_before(began: usize, call: usize) -> bool {
 }
 
 /// What a wait needs to know of the integer.
-trait Word: Send + Sync {
+trait Word: Send + Sync + RefUnwindSafe {
     fn is(&self, expected: u64) -> bool;
     fn line(&self) -> &Line;
 }
@@ -281,7 +281,7 @@ macro_rules! atomic_wait {
                 let value = self.value.load(Relaxed);
                 f.debug_struct(stringify!($name))
                     .field("value", &value)
-                    .field("waiting", &self.line.queue.waiters())
+                    .field("waiting", &self.line.queue.count_waiters())
                     .finish()
             }
         }

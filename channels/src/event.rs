@@ -173,7 +173,10 @@ impl Default for Event {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event").field("set", &self.is_set()).field("waiting", &self.queue.waiters()).finish()
+        f.debug_struct("Event")
+            .field("set", &self.is_set())
+            .field("waiting", &self.queue.count_waiters())
+            .finish()
     }
 }
 

@@ -22,6 +22,9 @@
 //! | [`LifoQueue`](sync::LifoQueue)    | the same, last in, first out                                              |
 //! | [`PriorityQueue`](sync::PriorityQueue) | the same, lowest first; can mind the age of items                    |
 //!
+//! Channels are in [`channel`]. What tests of all this need, and of what you build on it, is in [`testing`]: a
+//! harness that drops a future at every await, and wakers and values that panic.
+//!
 //! Each waiting operation comes in up to four forms: `acquire().await`, `try_acquire()` which never waits,
 //! `acquire_blocking()` for threads, and `acquire_timeout(d)`, which blocks a thread for so long at most. A
 //! task bounds the first form by its runtime's own timeout: nothing is lost when a future is dropped.
@@ -105,8 +108,7 @@ mod waker_slot;
 
 pub mod channel;
 
-#[cfg(test)]
-mod testing;
+pub mod testing;
 
 pub(crate) use __shim as shim;
 

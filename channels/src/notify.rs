@@ -207,7 +207,10 @@ impl fmt::Debug for Notify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Ordering: Relaxed: a report.
         let stored = self.word.load(Relaxed) & STORED != 0;
-        f.debug_struct("Notify").field("stored", &stored).field("waiting", &self.queue.waiters()).finish()
+        f.debug_struct("Notify")
+            .field("stored", &stored)
+            .field("waiting", &self.queue.count_waiters())
+            .finish()
     }
 }
 

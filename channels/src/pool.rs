@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::{Deref, DerefMut};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -88,6 +88,10 @@ struct Inner<T, E> {
     make: Make<T, E>,
     check: Check<T>,
 }
+
+// A thing whose making or check panics is dropped, and its turn goes to the next.
+impl<T, E> UnwindSafe for Pool<T, E> {}
+impl<T, E> RefUnwindSafe for Pool<T, E> {}
 
 impl<T, E> Drop for Inner<T, E> {
     fn drop(&mut self) {

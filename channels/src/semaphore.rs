@@ -151,9 +151,9 @@ impl Semaphore {
         self.word.load(AcquireOrdering) & CLOSED != 0
     }
 
-    /// About how many wait, for reports.
+    /// How many wait, for reports.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.waiters()
+        self.queue.count_waiters()
     }
 
     /// Takes `n` permits, if so many are free. An error: the semaphore is closed, whatever is free.

@@ -91,3 +91,16 @@ impl FakeTask {
         self.poll(|cx| future.poll(cx))
     }
 }
+
+/// A plain generator of numbers, so that a failing run can be repeated.
+#[derive(Debug)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+}

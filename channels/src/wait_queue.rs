@@ -89,6 +89,7 @@ mod list;
 mod tests;
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::{Pin, pin};
 use std::ptr;
 use std::task::{Context, Poll};
@@ -370,7 +371,7 @@ impl From<usize> for Need {
 
 impl fmt::Debug for WaitQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitQueue").field("waiters", &self.waiters()).field("fair", &self.fair).finish()
+        f.debug_struct("WaitQueue").field("waiters", &self.count_waiters()).field("fair", &self.fair).finish()
     }
 }
 
@@ -473,6 +474,10 @@ pin_project! {
 unsafe impl Send for Waiter {}
 // SAFETY: nothing can be done with a `&Waiter`.
 unsafe impl Sync for Waiter {}
+
+// Wakers that panic change nothing here: see `wake_batch`, and `quietly`.
+impl UnwindSafe for Waiter {}
+impl RefUnwindSafe for Waiter {}
 
 impl Waiter {
     #[inline]

@@ -4,12 +4,21 @@
 //! library too: the tour and the tests start them in process.
 #![forbid(unsafe_code)]
 
+pub mod bank_account;
 pub mod bounded_buffer;
 pub mod chat;
+pub mod connection_pool;
+pub mod counters;
 pub mod crawler;
+pub mod dining_philosophers;
+pub mod fair_lock;
 pub mod http_server;
+pub mod hybrid_channel;
+pub mod prime_sieve;
 pub mod producer_consumer;
+pub mod readers_writers;
 pub mod stop;
+pub mod story;
 pub mod tour;
 
 use std::ffi::OsString;
@@ -37,6 +46,14 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "chat", about: chat::ABOUT, run: chat::run },
     Demo { name: "producer_consumer", about: producer_consumer::ABOUT, run: producer_consumer::run },
     Demo { name: "bounded_buffer", about: bounded_buffer::ABOUT, run: bounded_buffer::run },
+    Demo { name: "bank_account", about: bank_account::ABOUT, run: bank_account::run },
+    Demo { name: "connection_pool", about: connection_pool::ABOUT, run: connection_pool::run },
+    Demo { name: "fair_lock", about: fair_lock::ABOUT, run: fair_lock::run },
+    Demo { name: "readers_writers", about: readers_writers::ABOUT, run: readers_writers::run },
+    Demo { name: "counters", about: counters::ABOUT, run: counters::run },
+    Demo { name: "dining_philosophers", about: dining_philosophers::ABOUT, run: dining_philosophers::run },
+    Demo { name: "prime_sieve", about: prime_sieve::ABOUT, run: prime_sieve::run },
+    Demo { name: "hybrid_channel", about: hybrid_channel::ABOUT, run: hybrid_channel::run },
 ];
 
 /// Runs what a command line asks for: the tour, `list`, or the demo of that name.
@@ -99,6 +116,20 @@ mod tests {
         for demo in DEMOS {
             assert_eq!(list.matches(&format!("  {} ", demo.name)).count(), 1, "{}", demo.name);
             assert!(!demo.about.is_empty() && !demo.about.contains('\n'));
+        }
+    }
+
+    /// Those that serve until they are stopped, and the tour, which runs the others and is a test by itself.
+    const ENDLESS: [&str; 3] = ["tour", "http_server", "chat"];
+
+    #[test]
+    fn every_demo_that_ends_succeeds_without_arguments() {
+        for demo in DEMOS.iter().filter(|demo| !ENDLESS.contains(&demo.name)) {
+            let (done, ends) = std::sync::mpsc::channel();
+            std::thread::spawn(move || done.send((demo.run)(vec![demo.name.into()])));
+            // Much longer than any takes; only a demo that hangs is found by it.
+            let code = ends.recv_timeout(std::time::Duration::from_secs(120));
+            assert_eq!(code, Ok(ExitCode::SUCCESS), "{}", demo.name);
         }
     }
 

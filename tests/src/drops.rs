@@ -1,11 +1,10 @@
 //! Values that tell of their end.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use filch::testing::{Counted, Ledger};
 
 /// Counts drops.
 #[derive(Debug, Clone, Default)]
-pub struct Drops(Arc<AtomicUsize>);
+pub struct Drops(Ledger);
 
 impl Drops {
     /// None so far.
@@ -14,16 +13,13 @@ impl Drops {
     }
 
     /// A value whose drop is counted here.
-    pub fn token(&self) -> OnDrop<impl FnMut() + Send + Sync + 'static> {
-        let count = self.0.clone();
-        on_drop(move || {
-            count.fetch_add(1, SeqCst);
-        })
+    pub fn token(&self) -> Counted {
+        self.0.message(0)
     }
 
     /// How many tokens were dropped.
     pub fn count(&self) -> usize {
-        self.0.load(SeqCst)
+        self.0.drops()
     }
 }
 

@@ -1,13 +1,11 @@
-//! What the black-box tests share: a watchdog, waiting without sleeping, child processes, and the harness that cancels
-//! an operation at every await.
+//! What the black-box tests share: a watchdog, waiting without sleeping, child processes. The harness that cancels an
+//! operation at every await, and hostile wakers, are `filch::testing`.
 //!
 //! No test sleeps to wait for something, and none asserts on wall time. Whoever waits blocks on a channel that only the
 //! code under test can feed, or looks at a condition again and again ([`until`]); [`watched`] ends both when they hang.
 
-mod cancel;
 mod child;
 mod drops;
-mod evil;
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -18,10 +16,8 @@ use std::task::{Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-pub use cancel::{Cut, cancel_at_every_await};
 pub use child::{Child, child_case};
 pub use drops::{Drops, OnDrop, on_drop};
-pub use evil::{Evil, evil_waker};
 
 /// How long a test may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
+use filch::testing::Ledger;
 use filch::{Handle, Runtime, spawn_blocking};
-use filch_tests::{Drops, single, until, watched, workers};
+use filch_tests::{single, until, watched, workers};
 
 fn pool_of(threads: usize) -> Runtime {
     filch::Builder::new().workers(1).blocking_threads(threads).build().unwrap()
@@ -69,8 +70,8 @@ fn aborted_before_it_began_it_does_not_run() {
     watched(|| {
         let runtime = pool_of(1);
         let (first, end) = occupy(&runtime);
-        let (ran, drops) = (Arc::new(AtomicUsize::new(0)), Drops::new());
-        let (runs, token) = (ran.clone(), drops.token());
+        let (ran, ledger) = (Arc::new(AtomicUsize::new(0)), Ledger::new());
+        let (runs, token) = (ran.clone(), ledger.message(0));
         let aborted = runtime.spawn_blocking(move || {
             let _token = token;
             runs.fetch_add(1, SeqCst);
@@ -82,7 +83,7 @@ fn aborted_before_it_began_it_does_not_run() {
         first.join_blocking().unwrap();
         assert!(aborted.join_blocking().unwrap_err().is_cancelled());
         kept.join_blocking().unwrap();
-        assert_eq!((ran.load(SeqCst), drops.count()), (10, 1));
+        assert_eq!((ran.load(SeqCst), ledger.drops()), (10, 1));
     });
 }
 

@@ -9,9 +9,10 @@ use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use filch::sync::{Notify, Semaphore};
+use filch::sync::Notify;
+use filch::testing::{Ledger, Trial, cancel_at_every_await};
 use filch::time::{sleep, timeout};
-use filch_tests::{Cut, Drops, cancel_at_every_await, on_drop, single, until, watched, workers};
+use filch_tests::{on_drop, single, until, watched, workers};
 
 #[path = "cancel/operations.rs"]
 mod operations;
@@ -196,10 +197,10 @@ fn a_drop_that_panics_is_a_panic_of_the_task() {
 
 /// Tasks in any state are aborted from plain threads, while they run, wait and end.
 fn races(runtime: &filch::Runtime, rounds: usize) {
-    let (drops, outputs) = (Drops::new(), Arc::new(AtomicUsize::new(0)));
+    let (ledger, outputs) = (Ledger::new(), Arc::new(AtomicUsize::new(0)));
     let mut values = 0;
     for round in 0..rounds {
-        let (token, said) = (drops.token(), outputs.clone());
+        let (token, said) = (ledger.message(0), outputs.clone());
         let handle = runtime.spawn(async move {
             let _token = token;
             for _ in 0..round % 4 {
@@ -212,7 +213,7 @@ fn races(runtime: &filch::Runtime, rounds: usize) {
         values += usize::from(handle.join_blocking().is_ok());
         aborters.into_iter().for_each(|thread| thread.join().unwrap());
     }
-    assert_eq!(drops.count(), rounds);
+    assert_eq!(ledger.drops(), rounds);
     assert_eq!(values, outputs.load(SeqCst), "a value came back for each that was made, and for no other");
 }
 
@@ -226,8 +227,8 @@ fn a_task_that_others_wake_all_the_time_can_be_aborted() {
     watched(|| {
         let runtime = workers(2);
         let (give, take) = mpsc::channel();
-        let drops = Drops::new();
-        let token = drops.token();
+        let ledger = Ledger::new();
+        let token = ledger.message(0);
         let mut give = Some(give);
         let handle = runtime.spawn(async move {
             let _token = token;
@@ -249,7 +250,7 @@ fn a_task_that_others_wake_all_the_time_can_be_aborted() {
         handle.abort();
         assert!(handle.join_blocking().unwrap_err().is_cancelled());
         waking.join().unwrap();
-        assert_eq!(drops.count(), 1);
+        assert_eq!(ledger.drops(), 1);
     });
 }
 

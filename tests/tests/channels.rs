@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use filch::channel::error::{RecvTimeoutError, TryRecvError, TrySendError};
 use filch::channel::{self, Builder, Overflow, Receiver, Sender, State, mpsc, spsc};
-use filch_tests::{Drops, cancel_at_every_await, single, until, watched, workers};
+use filch::testing::cancel_at_every_await;
+use filch_tests::{Drops, single, until, watched, workers};
 
 const EACH: usize = 500;
 
@@ -119,12 +120,11 @@ fn a_receive_dropped_anywhere_loses_nothing() {
     watched(|| {
         single().block_on(async {
             for (tx, rx) in kinds() {
-                let polls = cancel_at_every_await(async |cut| {
+                let report = cancel_at_every_await(async |trial| {
                     let before = rx.stats().received;
                     let from = tx.clone();
                     let sender = filch::spawn(async move { from.send(7).await });
-                    let got = cut.run(rx.recv()).await;
-                    let ready = got.is_some();
+                    let got = trial.run(rx.recv()).await;
                     // Whoever comes next finds it, unless we did.
                     let got = match got {
                         Some(got) => got,
@@ -133,10 +133,9 @@ fn a_receive_dropped_anywhere_loses_nothing() {
                     assert_eq!(got, Ok(7));
                     sender.await.unwrap().unwrap();
                     assert_eq!((rx.len(), rx.stats().received), (0, before + 1));
-                    ready
                 })
                 .await;
-                assert!(polls <= 2);
+                assert!(report.polls() <= 2);
             }
         });
     });
@@ -147,7 +146,7 @@ fn a_send_dropped_anywhere_arrives_or_is_dropped() {
     watched(|| {
         single().block_on(async {
             for kind in 0..3 {
-                cancel_at_every_await(async |cut| {
+                cancel_at_every_await(async |trial| {
                     let drops = Drops::new();
                     let (tx, rx) = match kind {
                         0 => channel::bounded(1),
@@ -163,13 +162,12 @@ fn a_send_dropped_anywhere_arrives_or_is_dropped() {
                         }
                         received
                     });
-                    let sent = cut.run(tx.send(drops.token())).await.is_some();
+                    let sent = trial.run(tx.send(drops.token())).await.is_some();
                     drop(tx);
                     let received = receiver.await.unwrap() - usize::from(filled);
                     // A rendezvous may have taken place before the cut.
                     assert!(received == usize::from(sent) || (kind == 2 && received == 1));
                     assert_eq!(drops.count(), 1 + usize::from(filled));
-                    sent
                 })
                 .await;
             }

@@ -54,22 +54,16 @@ fn errors_pass_by_and_then_and_values_pass_by_or_else() {
 #[test]
 fn the_first_future_is_gone_before_the_second_is_made() {
     let log = RefCell::new(Vec::new());
-    let first = on_drop(|| log.borrow_mut().push("first gone"));
-    let chain = async {
-        let _first = &first;
+    let gone = on_drop(|| log.borrow_mut().push("first gone"));
+    let first = async move {
+        let _gone = gone;
         yield_now().await;
     };
-    let chain = async move { chain.await };
-    let gone = on_drop(|| log.borrow_mut().push("chain gone"));
-    let chain = async move {
-        let _gone = gone;
-        chain.await;
-    };
-    block_on(chain.then(|()| {
+    block_on(first.then(|()| {
         log.borrow_mut().push("second made");
         async { log.borrow_mut().push("second") }
     }));
-    assert_eq!(log.borrow()[..], ["chain gone", "second made", "second"]);
+    assert_eq!(log.borrow()[..], ["first gone", "second made", "second"]);
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use filch::sync::{Condition, Lock, Mutex, RLock, RwLock, RwLockUpgradableReadGuard, lock_all};
+use filch::testing::{Trial, cancel_at_every_await};
 use filch::{Builder, Runtime, holder_of};
-use filch_tests::{Cut, cancel_at_every_await, poll_once, single, until, until_yielding, watched, workers};
+use filch_tests::{poll_once, single, until, until_yielding, watched, workers};
 
 /// The program of Oxide's RFD 609, "Futurelock". A task holds the lock until it is told to let go. `main` has a
 /// future in line for it, which it keeps and does not poll while it awaits the lock once more.
@@ -416,44 +417,41 @@ fn release<T: Send + 'static>(held: T) -> filch::JoinHandle<()> {
 fn a_lock_that_is_dropped_at_any_await_loses_nothing() {
     everywhere(async || {
         for lock in [Arc::new(Lock::new(0)), Arc::new(Lock::fair(0))] {
-            cancel_at_every_await(async |cut: Cut| {
+            cancel_at_every_await(async |trial: Trial| {
                 let holder = release(lock.clone().lock_owned().await);
                 let next = lock.clone();
                 let next = filch::spawn(async move { *next.lock().await += 1 });
-                let ready = cut.run(lock.lock()).await.is_some();
+                drop(trial.run(lock.lock()).await);
                 next.await.unwrap();
                 holder.await.unwrap();
                 assert!(!lock.is_locked() && lock.stats().waiting == 0);
-                ready
             })
             .await;
         }
         let locks = [0, 0, 0].map(|value| Arc::new(Lock::new(value)));
-        cancel_at_every_await(async |cut: Cut| {
+        cancel_at_every_await(async |trial: Trial| {
             let mut holders = Vec::new();
             for lock in &locks {
                 holders.push(release(lock.clone().lock_owned().await));
             }
-            let ready = cut.run(lock_all([&*locks[2], &*locks[0], &*locks[1]])).await.is_some();
+            drop(trial.run(lock_all([&*locks[2], &*locks[0], &*locks[1]])).await);
             for holder in holders {
                 holder.await.unwrap();
             }
             assert!(locks.iter().all(|lock| !lock.is_locked() && lock.stats().waiting == 0));
-            ready
         })
         .await;
         let lock = Arc::new(RLock::new(0));
-        cancel_at_every_await(async |cut: Cut| {
+        cancel_at_every_await(async |trial: Trial| {
             let other = lock.clone();
             let holder = filch::spawn(async move {
                 let _held = other.lock().await.unwrap();
                 yields(3).await;
             });
             until_yielding(|| lock.is_locked()).await;
-            let ready = cut.run(lock.lock()).await.is_some();
+            drop(trial.run(lock.lock()).await);
             holder.await.unwrap();
             assert_eq!(lock.depth(), 0);
-            ready
         })
         .await;
     });
@@ -466,29 +464,27 @@ fn access_that_is_dropped_at_any_await_loses_nothing() {
         for policy in [Fair, ReadersFirst, WritersFirst] {
             let lock = Arc::new(RwLock::with_policy(0, policy));
             for access in 0..3 {
-                cancel_at_every_await(async |cut: Cut| {
+                cancel_at_every_await(async |trial: Trial| {
                     let holder = release(lock.clone().write_owned().await);
-                    let ready = match access {
-                        0 => cut.run(lock.read()).await.is_some(),
-                        1 => cut.run(lock.write()).await.is_some(),
-                        _ => cut.run(lock.upgradable_read()).await.is_some(),
+                    match access {
+                        0 => drop(trial.run(lock.read()).await),
+                        1 => drop(trial.run(lock.write()).await),
+                        _ => drop(trial.run(lock.upgradable_read()).await),
                     };
                     holder.await.unwrap();
                     assert!(lock.try_write().is_ok());
-                    ready
                 })
                 .await;
             }
-            cancel_at_every_await(async |cut: Cut| {
+            cancel_at_every_await(async |trial: Trial| {
                 let upgradable = lock.upgradable_read().await;
                 let holder = release(lock.clone().read_owned().await);
                 let next = lock.clone();
                 let next = filch::spawn(async move { *next.write().await += 1 });
-                let ready = cut.run(RwLockUpgradableReadGuard::upgrade(upgradable)).await.is_some();
+                drop(trial.run(RwLockUpgradableReadGuard::upgrade(upgradable)).await);
                 next.await.unwrap();
                 holder.await.unwrap();
                 assert!(lock.try_write().is_ok());
-                ready
             })
             .await;
         }
@@ -499,7 +495,7 @@ fn access_that_is_dropped_at_any_await_loses_nothing() {
 #[test]
 fn a_condition_that_is_dropped_at_any_await_passes_its_notification_on() {
     everywhere(async || {
-        cancel_at_every_await(async |cut: Cut| {
+        cancel_at_every_await(async |trial: Trial| {
             let shared = Arc::new((Lock::new(false), Condition::new()));
             let guard = shared.0.lock().await;
             let waits = shared.clone();
@@ -522,14 +518,13 @@ fn a_condition_that_is_dropped_at_any_await_passes_its_notification_on() {
                 yields(2).await;
                 drop(held);
             });
-            let ready = cut.run(shared.1.wait(guard)).await.is_some();
+            let ready = trial.run(shared.1.wait(guard)).await.is_some();
             notifier.await.unwrap();
             if ready {
                 assert!(shared.1.notify_one(), "the other still waits");
             }
             behind.await.unwrap();
             assert!(!shared.0.is_locked() && !shared.1.notify_one());
-            ready
         })
         .await;
     });

@@ -10,10 +10,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use filch::sync::{Notify, Semaphore};
+use filch::testing::{Evil, Moment};
 use filch::{PanicPolicy, Runtime};
-use filch_tests::{Child, Evil, OnDrop, child_case, evil_waker, on_drop, single, until, watched, workers};
+use filch_tests::{Child, OnDrop, child_case, on_drop, single, until, watched, workers};
 
-const EVILS: [Evil; 3] = [Evil::Wake, Evil::Drop, Evil::Both];
+/// When an evil waker panics: each time it is woken, each time it is dropped, and both.
+const EVILS: [&[Moment]; 3] = [&[Moment::Wake], &[Moment::Drop], &[Moment::Wake, Moment::Drop]];
+
+fn evil_waker(moments: &[Moment]) -> Waker {
+    Evil::panics(moments.iter().copied(), 0).waker()
+}
 
 /// Two workers that still run tasks. (A poll that took long, for a backtrace, may have called for a spare thread.)
 fn is_well(runtime: &Runtime) {
@@ -183,7 +189,7 @@ fn of_the_waker_of_who_joins() {
                 let mut task = runtime.spawn(async move { waits.notified().await });
                 let waker = evil_waker(evil);
                 assert!(Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_pending());
-                drop(waker);
+                drop_caught(waker);
                 notify.notify_one();
                 until(|| task.is_finished());
                 task.join_blocking().unwrap();
@@ -197,9 +203,9 @@ fn of_the_waker_of_a_handle_that_is_dropped() {
     watched(|| {
         beside_a_sibling(|runtime| {
             let mut task = runtime.spawn(pending::<()>());
-            let waker = evil_waker(Evil::Drop);
+            let waker = evil_waker(EVILS[1]);
             assert!(Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_pending());
-            drop(waker);
+            drop_caught(waker);
             let abort = task.abort_handle();
             drop(task);
             abort.abort();
@@ -241,7 +247,7 @@ fn of_the_wakers_of_a_socket() {
                 let mut read = Box::pin(ours.recv(&mut buf));
                 let waker = evil_waker(evil);
                 assert!(read.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-                drop(waker);
+                drop_caught(waker);
                 runtime.block_on(theirs.send(b"now")).unwrap();
                 // Here the waker may be dropped, if no worker did so before: the panic is then for us.
                 drop_caught(read);
@@ -255,10 +261,12 @@ fn of_the_wakers_of_a_socket() {
 fn of_a_waker_that_wakes_inside_a_task_is_that_tasks_and_others_are_woken() {
     watched(|| {
         beside_a_sibling(|runtime| {
-            for evil in [Evil::Wake, Evil::Both] {
+            for evil in [EVILS[0], EVILS[2]] {
                 let notify = Arc::new(Notify::new());
                 let mut evil_one = pin!(notify.notified());
-                assert!(evil_one.as_mut().poll(&mut Context::from_waker(&evil_waker(evil))).is_pending());
+                let waker = evil_waker(evil);
+                assert!(evil_one.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                drop_caught(waker);
                 let (waits, started) = (notify.clone(), mpsc::channel());
                 let other = runtime.spawn(async move {
                     let notified = waits.notified();
@@ -279,13 +287,13 @@ fn of_a_waker_that_wakes_inside_a_task_is_that_tasks_and_others_are_woken() {
 fn of_a_waker_leaves_a_semaphore_usable() {
     watched(|| {
         beside_a_sibling(|runtime| {
-            for evil in [Evil::Wake, Evil::Both] {
+            for evil in [EVILS[0], EVILS[2]] {
                 let semaphore = Arc::new(Semaphore::fair(0));
                 {
                     let mut first = Box::pin(semaphore.acquire());
                     let waker = evil_waker(evil);
                     assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-                    std::mem::forget(waker);
+                    drop_caught(waker);
                     let adds = semaphore.clone();
                     let _ = runtime.spawn(async move { adds.add_permits(1) }).join_blocking();
                     let mut cx = Context::from_waker(Waker::noop());

@@ -8,9 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use filch::sync::Semaphore;
+use filch::testing::Ledger;
 use filch::time::sleep;
 use filch::{Builder, Runtime};
-use filch_tests::{Drops, child_case, on_drop, single, threads_named, until, watched, workers};
+use filch_tests::{child_case, on_drop, single, threads_named, until, watched, workers};
 
 const MS: Duration = Duration::from_millis(1);
 /// Longer than a test may take: who waits for it hangs.
@@ -35,10 +36,10 @@ fn stuck(runtime: &Runtime, name: &str) -> (filch::JoinHandle<()>, mpsc::Sender<
 fn the_report_counts_what_was_cancelled() {
     watched(|| {
         for runtime in [single(), workers(1), workers(2)] {
-            let drops = Drops::new();
+            let ledger = Ledger::new();
             let tasks: Vec<_> = (0..100)
                 .map(|_| {
-                    let token = drops.token();
+                    let token = ledger.message(0);
                     runtime.spawn(async move {
                         let _token = token;
                         pending::<()>().await;
@@ -48,7 +49,7 @@ fn the_report_counts_what_was_cancelled() {
             runtime.block_on(async { filch::spawn(async {}).await.unwrap() });
             let report = runtime.shutdown(LONG);
             assert_eq!((report.finished, report.cancelled, report.abandoned.len()), (0, 100, 0), "{report}");
-            assert_eq!(drops.count(), 100);
+            assert_eq!(ledger.drops(), 100);
             assert!(tasks.into_iter().all(|task| task.join_blocking().unwrap_err().is_cancelled()));
         }
     });
@@ -172,11 +173,12 @@ fn a_blocking_job_that_ends_is_waited_for() {
 fn tasks_whose_drop_wakes_spawns_and_aborts_others() {
     watched(|| {
         for runtime in [single(), workers(2)] {
-            let (drops, count) = (Drops::new(), 1_000);
+            let (ledger, count) = (Ledger::new(), 1_000);
             let semaphore = Arc::new(Semaphore::new(0));
             let aborts = Arc::new(std::sync::Mutex::new(Vec::new()));
             for _ in 0..count {
-                let (token, semaphore, handle) = (drops.token(), semaphore.clone(), runtime.handle().clone());
+                let (token, semaphore, handle) =
+                    (ledger.message(0), semaphore.clone(), runtime.handle().clone());
                 let all = aborts.clone();
                 let adds = semaphore.clone();
                 let guard = on_drop(move || {
@@ -195,7 +197,7 @@ fn tasks_whose_drop_wakes_spawns_and_aborts_others() {
             }
             let report = runtime.shutdown(LONG);
             assert_eq!((report.finished, report.cancelled, report.abandoned.len()), (0, count, 0));
-            assert_eq!(drops.count(), count);
+            assert_eq!(ledger.drops(), count);
         }
     });
 }
@@ -204,9 +206,9 @@ fn tasks_whose_drop_wakes_spawns_and_aborts_others() {
 fn ten_thousand_tasks_that_wait_for_timers_and_semaphores() {
     watched(|| {
         let runtime = workers(2);
-        let (drops, semaphore) = (Drops::new(), Arc::new(Semaphore::new(0)));
+        let (ledger, semaphore) = (Ledger::new(), Arc::new(Semaphore::new(0)));
         for i in 0..10_000_u64 {
-            let (token, semaphore) = (drops.token(), semaphore.clone());
+            let (token, semaphore) = (ledger.message(0), semaphore.clone());
             drop(runtime.spawn(async move {
                 let _token = token;
                 if i % 2 == 0 {
@@ -217,7 +219,7 @@ fn ten_thousand_tasks_that_wait_for_timers_and_semaphores() {
             }));
         }
         let report = runtime.shutdown(LONG);
-        assert_eq!((report.cancelled, report.abandoned.len(), drops.count()), (10_000, 0, 10_000));
+        assert_eq!((report.cancelled, report.abandoned.len(), ledger.drops()), (10_000, 0, 10_000));
         assert_eq!(semaphore.available_permits(), 0);
         semaphore.add_permits(1);
         assert_eq!(semaphore.available_permits(), 1);
@@ -229,13 +231,13 @@ fn spawning_and_ending_race_and_every_handle_answers() {
     watched(|| {
         for _ in 0..50 {
             let runtime = workers(2);
-            let drops = Drops::new();
+            let ledger = Ledger::new();
             let spawners: Vec<_> = (0..2)
                 .map(|_| {
-                    let (handle, drops) = (runtime.handle().clone(), drops.clone());
+                    let (handle, ledger) = (runtime.handle().clone(), ledger.clone());
                     thread::spawn(move || {
                         let spawn = |_| {
-                            let token = drops.token();
+                            let token = ledger.message(0);
                             handle.spawn(async move {
                                 let _token = token;
                                 filch::yield_now().await;
@@ -250,7 +252,7 @@ fn spawning_and_ending_race_and_every_handle_answers() {
                 let result = task.join_blocking();
                 assert!(result.is_ok() || result.unwrap_err().is_cancelled());
             }
-            assert_eq!(drops.count(), 400);
+            assert_eq!(ledger.drops(), 400);
         }
     });
 }

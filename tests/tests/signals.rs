@@ -11,9 +11,8 @@ use filch::channel::watch;
 use filch::sync::{
     AtomicWait, Barrier, BarrierError, Counter, Event, OnceCell, Pool, PoolError, Pooled, WaitOutcome,
 };
-use filch_tests::{
-    Drops, cancel_at_every_await, on_drop, panic_text, panics, single, until_yielding, watched, workers,
-};
+use filch::testing::{Ledger, cancel_at_every_await};
+use filch_tests::{on_drop, panic_text, panics, single, until_yielding, watched, workers};
 use futures_lite::StreamExt;
 
 /// Runs `test` in each flavour.
@@ -346,7 +345,7 @@ fn a_watch_that_would_wait_for_itself_panics_instead_of_hanging() {
 #[test]
 fn waits_for_events_and_words_that_are_dropped_lose_nothing() {
     everywhere(async || {
-        cancel_at_every_await(async |cut| {
+        cancel_at_every_await(async |trial| {
             let event = Arc::new(Event::new());
             let setter = {
                 let event = event.clone();
@@ -355,13 +354,12 @@ fn waits_for_events_and_words_that_are_dropped_lose_nothing() {
                     event.set();
                 })
             };
-            let ready = cut.run(event.wait()).await.is_some();
+            trial.run(event.wait()).await;
             event.wait().await;
             setter.await.unwrap();
-            ready
         })
         .await;
-        cancel_at_every_await(async |cut| {
+        cancel_at_every_await(async |trial| {
             let word = Arc::new(AtomicWait::new(0));
             let waker = {
                 let word = word.clone();
@@ -371,11 +369,10 @@ fn waits_for_events_and_words_that_are_dropped_lose_nothing() {
                     word.wake(1)
                 })
             };
-            let outcome = cut.run(word.wait(0)).await;
+            let outcome = trial.run(word.wait(0)).await;
             let woken = waker.await.unwrap();
             assert!(woken == 1 || outcome != Some(WaitOutcome::Woken));
             assert_eq!((word.wake_all(), word.wait(0).await), (0, WaitOutcome::NotEqual));
-            outcome.is_some()
         })
         .await;
     });
@@ -384,7 +381,7 @@ fn waits_for_events_and_words_that_are_dropped_lose_nothing() {
 #[test]
 fn parties_and_makers_that_are_dropped_lose_nothing() {
     everywhere(async || {
-        cancel_at_every_await(async |cut| {
+        cancel_at_every_await(async |trial| {
             let barrier = Arc::new(Barrier::new(2));
             let other = {
                 let barrier = barrier.clone();
@@ -393,7 +390,7 @@ fn parties_and_makers_that_are_dropped_lose_nothing() {
                     barrier.wait().await;
                 })
             };
-            let ready = cut.run(barrier.wait()).await.is_some();
+            let ready = trial.run(barrier.wait()).await.is_some();
             if !ready {
                 // It has withdrawn, and the other one waits for us; or it had passed before it was dropped.
                 yields().await;
@@ -401,21 +398,19 @@ fn parties_and_makers_that_are_dropped_lose_nothing() {
             }
             other.await.unwrap();
             assert_eq!(barrier.arrived(), 0);
-            ready
         })
         .await;
-        let drops = Drops::new();
-        cancel_at_every_await(async |cut| {
+        let ledger = Ledger::new();
+        cancel_at_every_await(async |trial| {
             let cell = OnceCell::new();
             let made = cell.get_or_init(async || {
-                let _half_made = drops.token();
+                let _half_made = ledger.message(0);
                 yields().await;
                 1
             });
-            let ready = cut.run(made).await.is_some();
+            let ready = trial.run(made).await.is_some();
             assert_eq!(cell.get().is_some(), ready);
             assert_eq!(*cell.get_or_init(async || 2).await, if ready { 1 } else { 2 });
-            ready
         })
         .await;
     });
@@ -424,7 +419,7 @@ fn parties_and_makers_that_are_dropped_lose_nothing() {
 #[test]
 fn borrowers_and_watchers_that_are_dropped_lose_nothing() {
     everywhere(async || {
-        cancel_at_every_await(async |cut| {
+        cancel_at_every_await(async |trial| {
             let pool = Pool::builder(1)
                 .check_async(|_: &mut u32| {
                     Box::pin(async {
@@ -438,15 +433,14 @@ fn borrowers_and_watchers_that_are_dropped_lose_nothing() {
                 yields().await;
                 drop(out);
             });
-            let ready = cut.run(pool.get()).await.is_some();
+            trial.run(pool.get()).await;
             returner.await.unwrap();
             drop(pool.get().await.unwrap());
             let stats = pool.stats();
             assert_eq!((stats.made, stats.idle, stats.out, stats.dropped), (1, 1, 0, 0));
-            ready
         })
         .await;
-        cancel_at_every_await(async |cut| {
+        cancel_at_every_await(async |trial| {
             let (tx, mut rx) = watch::channel(0);
             let mut other = rx.clone();
             let sender = filch::spawn(async move {
@@ -455,17 +449,16 @@ fn borrowers_and_watchers_that_are_dropped_lose_nothing() {
                     tx.send(value).unwrap();
                 }
             });
-            let ready = cut.run(rx.changed()).await.is_some();
+            let ready = trial.run(rx.changed()).await.is_some();
             sender.await.unwrap();
             if !ready {
                 rx.changed().await.unwrap();
             }
             assert_eq!(*rx.borrow(), 3);
             assert_eq!(*other.wait_for(|value| *value == 3).await.unwrap(), 3);
-            ready
         })
         .await;
-        cancel_at_every_await(async |cut| {
+        cancel_at_every_await(async |trial| {
             let (tx, mut rx) = watch::channel(0);
             let sender = filch::spawn(async move {
                 for value in 1..=3 {
@@ -473,10 +466,9 @@ fn borrowers_and_watchers_that_are_dropped_lose_nothing() {
                     tx.send(value).unwrap();
                 }
             });
-            let ready = cut.run(async { rx.wait_for(|value| *value == 3).await.is_ok() }).await.is_some();
+            trial.run(async { rx.wait_for(|value| *value == 3).await.is_ok() }).await;
             sender.await.unwrap();
             assert_eq!(*rx.wait_for(|value| *value == 3).await.unwrap(), 3);
-            ready
         })
         .await;
     });

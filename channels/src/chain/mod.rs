@@ -27,6 +27,7 @@
 
 use std::iter;
 use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 
 use block::{Block, Claim, LAP, ONE, READ, SLOTS, Stock, WRITTEN, offset};
@@ -76,6 +77,10 @@ pub(crate) struct Chain<T, C: Users = Many> {
     is_consumed: AtomicBool,
     users: PhantomData<C>,
 }
+
+// No foreign code runs between two steps of a protocol, so no panic leaves one half done.
+impl<T, C: Users> UnwindSafe for Chain<T, C> {}
+impl<T, C: Users> RefUnwindSafe for Chain<T, C> {}
 
 /// One that is to be written.
 struct Place<T>(Claim<T>);

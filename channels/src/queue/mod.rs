@@ -256,7 +256,7 @@ pub enum QueueState {
     Closed,
 }
 
-/// What a queue looked like at one moment. The numbers of those who wait are close guesses.
+/// What a queue looked like at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct QueueStats {

@@ -35,6 +35,7 @@
 use std::iter;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::shim::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::shim::task::{AtomicBool, AtomicU64};
@@ -109,6 +110,10 @@ pub(crate) struct Ring<T, C: Users = Many> {
     is_consumed: AtomicBool,
     users: PhantomData<C>,
 }
+
+// No foreign code runs between two steps of a protocol, so no panic leaves one half done.
+impl<T, P: Users, C: Users> UnwindSafe for Ring<T, P, C> {}
+impl<T, P: Users, C: Users> RefUnwindSafe for Ring<T, P, C> {}
 
 /// Positions in a row that were claimed and are not done with: from the one to before the other.
 struct Places<'a, T, C: Users> {

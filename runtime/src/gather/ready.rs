@@ -1,112 +1,159 @@
-//! Layer 3, gather. Which children of a set were woken, in what order, and whom to tell: a waker for each child
-//! without an allocation for each.
+//! Layer 3, gather. Which children of a set were woken, and whom to tell: a waker for each child without an
+//! allocation for each.
 //!
-//! Owns one counted block for a whole set, [`Shared`]: a node for each child, the list of those woken, and the
-//! waker of the parent, which is whoever polls the set. A child's waker is the address of its node, and one
-//! count of the block. The block is made when a child first keeps its waker, so that children which are ready at
-//! once cost none. Called by `set`, on the thread that polls, and by whoever wakes a child, on any.
+//! Owns one counted block for a whole set, [`Shared`]: a bit for each child, a tree of bits over them that
+//! leads to those which are set, and the waker of the parent, which is whoever polls the set. A child's waker
+//! is the address of a byte in the group of its bit, and one count of the block. The block is made when a
+//! child first keeps its waker, so that children which are ready at once cost none. Called by `set`, on the
+//! thread that polls, and by whoever wakes a child, on any.
 //!
-//! # The list
-//! A stack of indices, linked through the nodes, which the parent takes whole and turns round: first woken,
-//! first polled. The bit `QUEUED` of a node is set by who is to push it, and cleared by the parent just before
-//! it polls the child; so a node is in the list once at most, and its link is written by who set the bit, then by
-//! the parent.
+//! # The tree
+//! A bit of a word above says that a word below may have bits; the root is over all. The words between groups
+//! and root lie in the groups: the one over 64 groups in the first of these, and so on. Who wakes a child
+//! sets its bit, and goes up as long as the word was zero before: whoever made it other than zero has gone
+//! up, or is on the way. The parent goes down from the root, takes each word whole, and leaves zero; so each
+//! word that is not zero is on somebody's way up, or noted above, or the parent has noted it for itself. To
+//! wake many of a group costs one locked operation each, and to find them costs one for all.
 //!
 //! # The parent's sleep
-//! | `top`    | the list  | the parent                                       | who pushes must           |
-//! |----------|-----------|--------------------------------------------------|---------------------------|
-//! | `EMPTY`  | is empty  | is being polled, or was told, or is gone         | do nothing more           |
-//! | `PARKED` | is empty  | left its waker in `parent` before it set this    | take that waker, and wake |
-//! | an index | has nodes | finds them when it next takes the list           | do nothing more           |
+//! | the root           | children       | the parent                                  | who sets the first bit there |
+//! |--------------------|----------------|---------------------------------------------|------------------------------|
+//! | 0                  | none was woken | is being polled, or is gone                 | does nothing more            |
+//! | `PARKED`           | none was woken | left its waker in `parent` before this      | takes that waker, and wakes  |
+//! | bits, and `PARKED` | some were      | is woken by who set the first of the bits   | -                            |
+//! | bits               | some were      | is being polled: it looks before it sleeps  | -                            |
 //!
-//! A parent that cannot go from `EMPTY` to `PARKED` wakes itself. Whoever takes a waker out of `parent` wakes it
-//! after that. So one that pushes on `PARKED` and finds no waker there is late: another took it after the parent
-//! had parked, and the poll that comes of that takes the list anew.
+//! A parent that cannot go from 0 to `PARKED` wakes itself. Whoever takes a waker out of `parent` wakes it
+//! after that. So one that finds `PARKED` and no waker is late: another took it after the parent had parked,
+//! and the poll that comes of that takes the root anew.
 
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, offset_of};
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
-use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::shim::task::{AtomicPtr, AtomicU32};
+use crate::shim::Ordering::{Acquire, Relaxed, Release};
+use crate::shim::task::{AtomicPtr, AtomicU64, AtomicUsize};
 use crate::shim::{Arc, Mutex, OnceLock};
 
-/// The bit of [`Node::mark`] that says that the node is in a list, or on its way into one.
-const QUEUED: u32 = 1 << 31;
-/// No node: the end of a list.
-const EMPTY: u32 = u32::MAX;
-/// No node, and the parent waits to be woken.
-const PARKED: u32 = u32::MAX - 1;
+/// How many bits of a word are used: all, and two in models, where a few children must make a tree.
+const WIDTH: usize = if cfg!(filch_loom) { 2 } else { u64::BITS as usize };
+/// The bit of the root that says that the parent waits to be woken.
+const PARKED: u64 = 1 << 63;
+/// How many bits of the root are used for what is below.
+const ROOT_WIDTH: usize = WIDTH - 1;
+/// How many levels of words there are at most between the groups and the root.
+const MIDDLE: usize = 3;
+/// All levels: the groups, those in the middle, the root.
+const LEVELS: usize = MIDDLE + 2;
 
 /// How many children a set may have.
-pub(super) const CHILDREN_MAX: usize = (QUEUED - 1) as usize;
+pub(super) const CHILDREN_MAX: usize = ROOT_WIDTH * WIDTH.pow(MIDDLE as u32 + 1);
 
-/// What a child's waker points to.
-struct Node {
-    /// The block that this node is in: of which a waker is one count.
+/// The bits of neighbouring children, and where their wakers point.
+struct Group {
+    bits: AtomicU64,
+    /// The words of the levels above that begin with this group, the lowest first; not used where none does.
+    above: [AtomicU64; MIDDLE],
+    /// The block that this is in: of which a waker is one count.
     shared: AtomicPtr<Shared>,
-    /// The index of the child, and `QUEUED`.
-    mark: AtomicU32,
-    /// The node below in the list, or `EMPTY`.
-    next: AtomicU32,
+    index: u32,
+    /// A byte for each child, with its place among these. A child's waker points to its byte.
+    places: [u8; WIDTH],
 }
 
-impl Node {
-    fn index(&self) -> u32 {
-        // Relaxed: these bits never change.
-        self.mark.load(Relaxed) & !QUEUED
+impl Group {
+    fn new(index: usize) -> Group {
+        Group {
+            bits: AtomicU64::new(0),
+            above: std::array::from_fn(|_| AtomicU64::new(0)),
+            shared: AtomicPtr::new(std::ptr::null_mut()),
+            index: index as u32,
+            places: std::array::from_fn(|place| place as u8),
+        }
+    }
+
+    /// What the waker of the child at `place` points to.
+    fn data(&self, place: usize) -> *const () {
+        debug_assert!(place < WIDTH);
+        std::ptr::from_ref(self).wrapping_byte_add(offset_of!(Group, places) + place).cast()
     }
 }
 
 struct Shared {
-    top: AtomicU32,
+    /// A bit for each word of the level below, and `PARKED`.
+    root: AtomicU64,
+    /// How many levels there are between the groups and the root.
+    middle: usize,
     parent: Mutex<Option<Waker>>,
-    nodes: Box<[Node]>,
+    /// In the block itself, so that a small set needs no more.
+    first: Group,
+    others: Box<[Group]>,
 }
 
 impl Shared {
-    fn new(children: u32) -> Arc<Shared> {
-        let node = |index| Node {
-            shared: AtomicPtr::new(std::ptr::null_mut()),
-            mark: AtomicU32::new(index),
-            next: AtomicU32::new(EMPTY),
-        };
-        let nodes = (0..children).map(node).collect();
-        let shared = Arc::new(Shared { top: AtomicU32::new(EMPTY), parent: Mutex::new(None), nodes });
+    fn new(children: usize) -> Arc<Shared> {
+        let groups = children.div_ceil(WIDTH);
+        let (mut middle, mut below) = (0, groups);
+        while below > ROOT_WIDTH {
+            below = below.div_ceil(WIDTH);
+            middle += 1;
+        }
+        let shared = Arc::new(Shared {
+            root: AtomicU64::new(0),
+            middle,
+            parent: Mutex::new(None),
+            first: Group::new(0),
+            others: (1..groups).map(Group::new).collect(),
+        });
         let address = Arc::as_ptr(&shared).cast_mut();
-        for node in &shared.nodes {
+        for group in std::iter::once(&shared.first).chain(&shared.others) {
             // Relaxed: no other thread knows the block yet; what hands it a waker orders this.
-            node.shared.store(address, Relaxed);
+            group.shared.store(address, Relaxed);
         }
         shared
     }
 
-    fn node(&self, index: u32) -> &Node {
-        &self.nodes[index as usize]
+    fn group(&self, index: usize) -> &Group {
+        if index == 0 { &self.first } else { &self.others[index - 1] }
     }
 
-    /// Puts the child `index` on the list, if it is not there, and wakes the parent if that is parked.
-    fn wake(&self, index: u32) {
-        let node = self.node(index);
-        // Ordering: AcqRel. Release pairs with the `fetch_and` in `Ready::next`, also when the bit was set before: the
-        // poll to come sees what was written before this wake. Acquire pairs with the same: the link is ours only
-        // after the parent has read it.
-        if node.mark.fetch_or(QUEUED, AcqRel) & QUEUED != 0 {
+    /// The word with this index of a level; level 0 are the groups.
+    fn word(&self, level: usize, index: usize) -> &AtomicU64 {
+        match level.checked_sub(1) {
+            None => &self.group(index).bits,
+            Some(above) if above < self.middle => &self.group(index * WIDTH.pow(level as u32)).above[above],
+            Some(_) => &self.root,
+        }
+    }
+
+    /// Runs `f` with the waker of the child `index`, not counted: it borrows this, and a clone counts.
+    #[inline]
+    fn lend<R>(&self, index: usize, f: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        let data = self.group(index / WIDTH).data(index % WIDTH);
+        // SAFETY: this table takes its data to be a place in a live block, and it is that while `f` runs. The
+        // waker is never dropped, so no count is given back that was not taken.
+        let waker = ManuallyDrop::new(unsafe { Waker::new(data, &MADE) });
+        f(&mut Context::from_waker(&waker))
+    }
+
+    /// Notes that a child of this group was woken, and wakes the parent if that is parked.
+    fn wake(&self, group: &Group, place: usize) {
+        // Ordering: Release, here and below, pairs with the `swap` in `Ready::descend`, also when bits were
+        // there before: the poll to come sees what was written before this wake, and who takes a word sees
+        // the bits in the words below.
+        if group.bits.fetch_or(1 << place, Release) != 0 {
             return;
         }
-        // Relaxed: the exchange below looks again.
-        let mut top = self.top.load(Relaxed);
-        loop {
-            // Relaxed: published by the exchange.
-            node.next.store(if top == PARKED { EMPTY } else { top }, Relaxed);
-            // Ordering: Release pairs with the `swap` in `Ready::take`, which reads the link. A `PARKED` that is read
-            // here needs no more: the lock below comes after the one under which the waker was left, or it would
-            // order this read before the write that it reads.
-            match self.top.compare_exchange_weak(top, index, Release, Relaxed) {
-                Ok(_) => break,
-                Err(now) => top = now,
+        let mut index = group.index as usize;
+        for level in 1..=self.middle {
+            if self.word(level, index / WIDTH).fetch_or(1 << (index % WIDTH), Release) != 0 {
+                return;
             }
+            index /= WIDTH;
         }
-        if top == PARKED {
+        // Ordering: Release pairs with the `swap` in `Ready::take`. A `PARKED` that is read here needs no
+        // more: the lock below comes after the one under which the waker was left, or it would order this
+        // read before the write that it reads.
+        if self.root.fetch_or(1 << index, Release) == PARKED {
             let parent = self.parent.lock().take();
             if let Some(parent) = parent {
                 parent.wake();
@@ -115,91 +162,138 @@ impl Shared {
     }
 }
 
-/// The parent's end of the list: what is taken from it, and when to sleep.
+/// The parent's end: what it has noted of those woken, and when to sleep.
 pub(super) struct Ready {
     /// Filled when a child keeps its waker for the first time.
     shared: OnceLock<Arc<Shared>>,
-    children: u32,
-    /// What was taken from the list and not polled yet: linked as the list was, first woken first.
-    taken: u32,
+    children: usize,
+    /// The bits of the word taken last at each level that were not looked at yet, and the index of that word.
+    taken: [(u64, usize); LEVELS],
+    /// The child being polled, while there is no block.
+    lent: AtomicUsize,
+    /// Of the first group, who was woken in its own poll while there was no block: those who do no more than
+    /// yield need none. Written in a poll of a child, and then only its own bit, so that no locked operation
+    /// is needed.
+    own: AtomicU64,
+    /// A waker lies in `parent` that nobody is going to take.
+    left: bool,
 }
 
 impl Ready {
     /// For so many children, of which none has a waker yet.
     pub(super) fn new(children: usize) -> Ready {
         assert!(children <= CHILDREN_MAX, "more than {CHILDREN_MAX} futures in one set");
-        Ready { shared: OnceLock::new(), children: children as u32, taken: EMPTY }
+        Ready {
+            shared: OnceLock::new(),
+            children,
+            taken: [(0, 0); LEVELS],
+            lent: AtomicUsize::new(0),
+            own: AtomicU64::new(0),
+            left: false,
+        }
     }
 
-    /// Takes what was woken since the last time. All that was taken before has been polled.
+    /// Takes note of those woken since the last time. All that was taken before has been looked at.
     pub(super) fn take(&mut self) {
+        debug_assert!(self.taken.iter().all(|(bits, _)| *bits == 0), "what was taken before is still there");
+        // Relaxed, here and elsewhere: whoever wrote it did so while it borrowed a waker from us, and that is
+        // over.
+        let own = self.own.load(Relaxed);
+        if own != 0 {
+            self.own.store(0, Relaxed);
+            self.taken[0] = (own, 0);
+        }
         let Some(shared) = self.shared.get() else { return };
-        debug_assert!(self.taken == EMPTY, "what was taken before is still there");
-        // Ordering: Acquire pairs with the exchange in `Shared::wake`, those of all nodes in the list, since they
-        // are one sequence of read-modify-writes: the links are seen.
-        let mut top = shared.top.swap(EMPTY, Acquire);
-        if top == PARKED {
-            return;
+        if own != 0 {
+            // With those that others woke, so that none of the group is found twice.
+            // Ordering: Acquire pairs with the `fetch_or` in `Shared::wake`: the polls see what came before
+            // the wakes.
+            self.taken[0].0 |= shared.first.bits.swap(0, Acquire);
         }
-        while top != EMPTY {
-            // Relaxed, both: `QUEUED` is set, and who set it is done with the link.
-            let below = shared.node(top).next.load(Relaxed);
-            shared.node(top).next.store(self.taken, Relaxed);
-            self.taken = std::mem::replace(&mut top, below);
-        }
+        // Ordering: Acquire pairs with the `fetch_or`s in `Shared::wake`: the bits below are seen.
+        let root = shared.root.swap(0, Acquire);
+        let bits = root & !PARKED;
+        // Who set the first of the bits takes the waker, if it has not yet.
+        self.left &= bits == 0 || root & PARKED == 0;
+        self.taken[shared.middle + 1] = (bits, 0);
     }
 
-    /// Whether [`next`](Self::next) would give a child.
-    pub(super) fn has_next(&self) -> bool {
-        self.taken != EMPTY
+    /// Whether a child was woken, of those taken: [`lend_next`](Self::lend_next) gives it then.
+    #[inline]
+    pub(super) fn find(&mut self) -> bool {
+        self.taken[0].0 != 0 || self.descend()
     }
 
-    /// A child to poll, the one woken first of those taken. From here on it can be woken again.
-    pub(super) fn next(&mut self) -> Option<usize> {
-        if self.taken == EMPTY {
-            return None;
+    /// Takes words on the way down, until one of a group has bits.
+    fn descend(&mut self) -> bool {
+        let Some(shared) = self.shared.get() else { return false };
+        let mut level = 1;
+        while level < LEVELS {
+            let Some(below) = pop(&mut self.taken[level]) else {
+                level += 1;
+                continue;
+            };
+            level -= 1;
+            // Ordering: Acquire pairs with the `fetch_or`s in `Shared::wake`: the polls see what came before
+            // the wakes, and the bits below are seen.
+            self.taken[level] = (shared.word(level, below).swap(0, Acquire), below);
+            if level == 0 {
+                if self.taken[0].0 != 0 {
+                    return true;
+                }
+                level = 1;
+            }
         }
-        let index = self.taken;
-        let node = self.shared.get()?.node(index);
-        // Relaxed: written by `take`.
-        self.taken = node.next.load(Relaxed);
-        // Ordering: AcqRel. Acquire pairs with the `fetch_or` in `Shared::wake`, of each wake up to here: the poll
-        // sees what came before them. Release pairs with the same: who sets the bit next may write the link that
-        // was read above.
-        node.mark.fetch_and(!QUEUED, AcqRel);
-        Some(index as usize)
+        false
     }
 
     /// Leaves `parent` to be woken by the first child that is. False: one was woken already.
     #[must_use]
     pub(super) fn park(&mut self, parent: &Waker) -> bool {
+        if self.own.load(Relaxed) != 0 {
+            return false;
+        }
         // Without a block no child has kept a waker, and none can be woken.
         let Some(shared) = self.shared.get() else { return true };
-        let there = shared.parent.lock().as_ref().is_some_and(|there| there.will_wake(parent));
-        if !there {
-            // A waker's clone and drop are user code: not under the lock. Nobody but us leaves one here.
+        // Relaxed: for the case that it is clear already; the exchange below looks again.
+        if shared.root.load(Relaxed) != 0 {
+            return false;
+        }
+        // A waker's clone, drop and wake are user code: not under the lock. To compare two is not.
+        if !self.left || !shared.parent.lock().as_ref().is_some_and(|there| there.will_wake(parent)) {
             let parent = parent.clone();
             let stale = shared.parent.lock().replace(parent);
+            self.left = true;
             drop(stale);
         }
-        // Relaxed: whoever finds `PARKED` takes the waker under the lock, see there; and on failure the next poll takes
-        // the list.
-        shared.top.compare_exchange(EMPTY, PARKED, Relaxed, Relaxed).is_ok()
+        // Relaxed: whoever finds `PARKED` takes the waker under the lock, see there; and on failure the next
+        // poll takes the root.
+        shared.root.compare_exchange(0, PARKED, Relaxed, Relaxed).is_ok()
     }
 
-    /// Runs `f` with the waker of the child `index`, not counted: it borrows this, and a clone of it counts.
-    pub(super) fn lend<R>(&self, index: usize, f: impl FnOnce(&mut Context<'_>) -> R) -> R {
-        let index = index as u32;
-        let unmade = Unmade { ready: self, index };
-        let (data, table) = match self.shared.get() {
-            Some(shared) => (std::ptr::from_ref(shared.node(index)).cast(), &MADE),
-            None => (std::ptr::from_ref(&unmade).cast(), &UNMADE),
-        };
-        // SAFETY: the tables take `data` to be a node of a live block, or an `Unmade`, and it is that while `f` runs:
-        // `self` keeps the block, and `unmade` is here. The waker is lent and never dropped, so no count is given
-        // back that was not taken.
-        let waker = ManuallyDrop::new(unsafe { Waker::new(data, table) });
+    /// Runs `f` with the waker of the child `index`. It is lent: to keep it is to clone it.
+    #[inline]
+    pub(super) fn lend<R>(&mut self, index: usize, f: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        if let Some(shared) = self.shared.get() {
+            return shared.lend(index, f);
+        }
+        // Relaxed: see `own`.
+        self.lent.store(index, Relaxed);
+        // SAFETY: this table takes its data to be a `Ready` that is polling a child, and it is one while `f`
+        // runs.
+        let waker = ManuallyDrop::new(unsafe { Waker::new(std::ptr::from_ref(self).cast(), &UNMADE) });
         f(&mut Context::from_waker(&waker))
+    }
+
+    /// Runs `f` with the index and the waker of the child that was found, in the order of the indices until
+    /// all that was taken is through. From here on it can be woken again.
+    ///
+    /// # Panics
+    /// When none was found.
+    #[inline]
+    pub(super) fn lend_next<R>(&mut self, f: impl FnOnce(usize, &mut Context<'_>) -> R) -> R {
+        let index = pop(&mut self.taken[0]).expect("a child was found");
+        self.lend(index, |cx| f(index, cx))
     }
 
     /// The block, made now if it is not there.
@@ -211,76 +305,84 @@ impl Ready {
     }
 }
 
+/// Takes the lowest bit of a word out, as the index of what it stands for.
+#[inline]
+fn pop((bits, word): &mut (u64, usize)) -> Option<usize> {
+    let below = *word * WIDTH + bits.trailing_zeros() as usize;
+    (*bits != 0).then(|| {
+        *bits &= *bits - 1;
+        below
+    })
+}
+
 impl Drop for Ready {
     fn drop(&mut self) {
-        if let Some(shared) = self.shared.get() {
-            // A wake to come may find `PARKED`, but no waker.
+        // A wake to come may find `PARKED`, but no waker; one under way takes it before us, or is late.
+        if let Some(shared) = self.shared.get().filter(|_| self.left) {
             let parent = shared.parent.lock().take();
             drop(parent);
         }
     }
 }
 
-/// The wakers of a block that is there. "Their data is a node of a live block, and each is one count of it":
-/// `clone` counts, `wake` and `drop` give back, and `lend` vouches for the one that is not counted.
+/// The wakers of a block that is there. "Their data is a place in a group of a live block, and each is one
+/// count of it": `clone` counts, `wake` and `drop` give back, and `Shared::lend` vouches for the one that is
+/// not counted.
 static MADE: RawWakerVTable = RawWakerVTable::new(
     |data| {
-        // SAFETY: the data of these wakers is a node of a live block.
-        let (shared, index) = unsafe { open(data) };
-        counted(Arc::clone(&shared), index)
+        // SAFETY: the data of these wakers is a place in a live block.
+        let (shared, _, _) = unsafe { open(data) };
+        std::mem::forget(Arc::clone(&shared));
+        RawWaker::new(data, &MADE)
     },
     |data| {
-        // SAFETY: the data of these wakers is a node of a live block.
-        let (shared, index) = unsafe { open(data) };
-        ManuallyDrop::into_inner(shared).wake(index);
+        // SAFETY: the data of these wakers is a place in a live block.
+        let (shared, group, place) = unsafe { open(data) };
+        // Given back also if the parent's waker panics.
+        let shared = ManuallyDrop::into_inner(shared);
+        shared.wake(group, place);
     },
     |data| {
-        // SAFETY: the data of these wakers is a node of a live block.
-        let (shared, index) = unsafe { open(data) };
-        shared.wake(index);
+        // SAFETY: the data of these wakers is a place in a live block.
+        let (shared, group, place) = unsafe { open(data) };
+        shared.wake(group, place);
     },
     |data| {
-        // SAFETY: the data of these wakers is a node of a live block.
-        let (shared, _) = unsafe { open(data) };
+        // SAFETY: the data of these wakers is a place in a live block.
+        let (shared, _, _) = unsafe { open(data) };
         drop(ManuallyDrop::into_inner(shared));
     },
 );
 
-/// A waker for the child `index`, for one count of the block.
-fn counted(shared: Arc<Shared>, index: u32) -> RawWaker {
-    let node = std::ptr::from_ref(shared.node(index));
-    std::mem::forget(shared);
-    RawWaker::new(node.cast(), &MADE)
-}
-
-/// What a waker stands for: the block and the child. To take the block out of its wrapper is to take over the
-/// waker's count.
+/// What a waker stands for: the block, the group, and the place of the child in it. To take the block out of
+/// its wrapper is to take over the waker's count.
 ///
 /// # Safety
-/// `data` is a node of a live block.
-unsafe fn open(data: *const ()) -> (ManuallyDrop<Arc<Shared>>, u32) {
-    // SAFETY: it is a node, and the block that it is in lives.
-    let node = unsafe { &*data.cast::<Node>() };
+/// `data` comes from [`Group::data`], and the block of the group lives as long as what is returned is used.
+unsafe fn open<'a>(data: *const ()) -> (ManuallyDrop<Arc<Shared>>, &'a Group, usize) {
+    // SAFETY: it points to a byte of `Group::places`, which are never written.
+    let place = usize::from(unsafe { *data.cast::<u8>() });
+    let group = data.wrapping_byte_sub(offset_of!(Group, places) + place).cast::<Group>();
+    // SAFETY: back at the start of the group, from which `Group::data` set out, and which lives with its
+    // block.
+    let group = unsafe { &*group };
     // Relaxed: written before any waker was made.
-    let shared = node.shared.load(Relaxed);
-    // SAFETY: `Shared::new` got the address from the `Arc` of the block, which lives; the wrapper gives no count
-    // back that is not ours.
-    (ManuallyDrop::new(unsafe { Arc::from_raw(shared) }), node.index())
+    let shared = group.shared.load(Relaxed);
+    // SAFETY: `Shared::new` got the address from the `Arc` of the block, which lives; the wrapper gives no
+    // count back that is not ours.
+    (ManuallyDrop::new(unsafe { Arc::from_raw(shared) }), group, place)
 }
 
-/// What stands for a child while there is no block.
-struct Unmade<'a> {
-    ready: &'a Ready,
-    index: u32,
-}
-
-/// The wakers that `lend` gives out while there is no block. "Their data is a live `Unmade`", and they are no
-/// count of anything: to clone one makes the block, and gives a waker of the other kind.
+/// The wakers that are lent while there is no block. "Their data is a `Ready` that is polling the child which
+/// it has lent the waker to", and they are no count of anything: to clone one makes the block, and gives a
+/// waker of the other kind.
 static UNMADE: RawWakerVTable = RawWakerVTable::new(
     |data| {
-        // SAFETY: the data of these wakers is a live `Unmade`.
-        let Unmade { ready, index } = unsafe { &*data.cast::<Unmade<'_>>() };
-        counted(Arc::clone(ready.shared()), *index)
+        // SAFETY: the data of these wakers is a live `Ready`.
+        let ready = unsafe { &*data.cast::<Ready>() };
+        let (shared, index) = (ready.shared(), ready.lent.load(Relaxed));
+        std::mem::forget(Arc::clone(shared));
+        RawWaker::new(shared.group(index / WIDTH).data(index % WIDTH), &MADE)
     },
     wake_unmade,
     wake_unmade,
@@ -288,7 +390,12 @@ static UNMADE: RawWakerVTable = RawWakerVTable::new(
 );
 
 fn wake_unmade(data: *const ()) {
-    // SAFETY: this is in the table of the wakers whose data is a live `Unmade`, and private.
-    let Unmade { ready, index } = unsafe { &*data.cast::<Unmade<'_>>() };
-    ready.shared().wake(*index);
+    // SAFETY: this is in the table of the wakers whose data is a live `Ready`, and private.
+    let ready = unsafe { &*data.cast::<Ready>() };
+    let index = ready.lent.load(Relaxed);
+    if index < WIDTH {
+        return ready.own.store(ready.own.load(Relaxed) | 1 << index, Relaxed);
+    }
+    let shared = ready.shared();
+    shared.wake(shared.group(index / WIDTH), index % WIDTH);
 }

@@ -1,10 +1,11 @@
-//! Layer 3, gather. A set of children that are polled in place: who is polled, in what order, and for how long.
+//! Layer 3, gather. A set of children that are polled in place: who is polled, in what order, and for how
+//! long.
 //!
 //! Owns the children, each in its slot until its output takes the slot or leaves the set, and the rule of a
-//! *turn*: a poll of the set polls the children that were woken before it began, at most [`TURN`] of them, and
-//! none once the budget of the task is spent. What is left waits for the next poll, for which the set wakes its
-//! parent. So a large set does not hog its thread, and children that wake each other cannot keep it in one
-//! poll. What becomes of the outputs is up to the files that use this: `all`, `first`, `as_completed`, `wait`.
+//! *turn*: a poll of the set polls each child that was woken once, at most [`TURN`] in all, and none once the budget of
+//! the task is spent. What is left waits for the next poll, for which the set wakes its parent. So a large
+//! set does not hog its thread, and children that wake each other cannot keep it in one poll. What becomes of
+//! the outputs is up to the files that use this: `all`, `first`, `as_completed`, `wait`.
 
 use std::fmt;
 use std::pin::Pin;
@@ -34,15 +35,12 @@ pin_project! {
 }
 
 impl<F: Future, K> Slot<F, K> {
+    #[inline]
     pub(super) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         match self.project() {
             SlotPin::Running { future } => future.poll(cx),
             _ => unreachable!("only children that are not done are polled"),
         }
-    }
-
-    fn is_running(&self) -> bool {
-        matches!(self, Slot::Running { .. })
     }
 }
 
@@ -58,6 +56,43 @@ pub(super) enum Done<K, R> {
 
 /// What was kept of those that are done, and those that are not, each with its place among the children.
 pub(super) type Parts<F, K> = (Vec<(usize, K)>, Vec<(usize, F)>);
+
+/// How many children one poll of a set may still poll.
+struct Turn {
+    left: u8,
+    /// Outside of tasks that have a budget, the turn is all there is.
+    has_budget: bool,
+}
+
+impl Turn {
+    fn begin() -> Turn {
+        Turn { left: TURN, has_budget: probe::with_current(|task| task.is_some()) }
+    }
+
+    /// Ready if one more may be polled. Otherwise the parent was woken.
+    #[inline]
+    fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_budget {
+            ready!(probe::poll_budget(cx));
+        }
+        if self.left == 0 {
+            probe::waiting(Wait::Yield, ptr::null(), None);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.left -= 1;
+        Poll::Ready(())
+    }
+
+    /// One was polled. It is paid for after its poll, so that one which needs an operation gets it out of the
+    /// last one left.
+    #[inline]
+    fn polled(&self) {
+        if self.has_budget {
+            probe::spend();
+        }
+    }
+}
 
 /// See the head of the file.
 pub(super) struct Set<F, K> {
@@ -99,70 +134,54 @@ impl<F: Future, K> Set<F, K> {
     /// Polls the children whose turn it is by `poll_child`, which says what becomes of each that is done.
     ///
     /// `Ready(None)`: all are done. `Ready(Some)`: stopped, and this can be called again for the others.
+    #[inline]
     pub(super) fn poll<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll_child: impl FnMut(usize, Pin<&mut Slot<F, K>>, &mut Context<'_>) -> Poll<Done<K, R>>,
+    ) -> Poll<Option<R>> {
+        assert!(!self.over, "a future of several others was polled again after it had been ready");
+        assert!(!self.broken, "a future of several others was polled again after one of them had panicked");
+        self.broken = true;
+        let polled = self.poll_turn(cx, poll_child);
+        self.broken = false;
+        polled
+    }
+
+    #[inline]
+    fn poll_turn<R>(
         &mut self,
         cx: &mut Context<'_>,
         mut poll_child: impl FnMut(usize, Pin<&mut Slot<F, K>>, &mut Context<'_>) -> Poll<Done<K, R>>,
     ) -> Poll<Option<R>> {
-        assert!(!self.over, "a future of several others was polled again after it had been ready");
-        assert!(!self.broken, "a future of several others was polled again after one of them had panicked");
-        if !self.ready.has_next() {
-            // Once, here: who is woken from now on is for the next poll.
+        if !self.ready.find() {
+            // Once, here: no child is found a second time in this poll.
             self.ready.take();
         }
-        let mut turn = TURN;
+        let mut turn = Turn::begin();
+        while self.fresh < self.slots.len() {
+            ready!(turn.go_on(cx));
+            let (index, slots, left) = (self.fresh, self.slots.as_mut(), &mut self.left);
+            self.fresh += 1;
+            let polled = self.ready.lend(index, |cx| poll_slot(slots, index, left, cx, &mut poll_child));
+            turn.polled();
+            if polled.is_some() {
+                return Poll::Ready(polled);
+            }
+        }
         while self.left > 0 {
-            let is_fresh = self.fresh < self.slots.len();
-            if !is_fresh && !self.ready.has_next() {
+            if !self.ready.find() {
                 return self.park(cx);
             }
-            ready!(probe::poll_budget(cx));
-            if turn == 0 {
-                probe::waiting(Wait::Yield, ptr::null(), None);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+            ready!(turn.go_on(cx));
+            let (slots, left) = (self.slots.as_mut(), &mut self.left);
+            let polled = self.ready.lend_next(|index, cx| poll_slot(slots, index, left, cx, &mut poll_child));
+            turn.polled();
+            if polled.is_some() {
+                return Poll::Ready(polled);
             }
-            turn -= 1;
-            let index = if is_fresh { self.next_fresh() } else { self.ready.next() };
-            // One that is done may still be woken.
-            let Some(index) = index.filter(|&index| self.slots[index].is_running()) else { continue };
-            if let Some(stop) = self.poll_one(index, &mut poll_child) {
-                return Poll::Ready(Some(stop));
-            }
-            // After it, so that a child which needs one operation gets it out of the last one left.
-            probe::spend();
         }
         Poll::Ready(None)
-    }
-
-    fn next_fresh(&mut self) -> Option<usize> {
-        self.fresh += 1;
-        Some(self.fresh - 1)
-    }
-
-    fn poll_one<R>(
-        &mut self,
-        index: usize,
-        poll_child: &mut impl FnMut(usize, Pin<&mut Slot<F, K>>, &mut Context<'_>) -> Poll<Done<K, R>>,
-    ) -> Option<R> {
-        self.broken = true;
-        let mut slot = pinned(self.slots.as_mut(), index);
-        let polled = self.ready.lend(index, |cx| poll_child(index, slot.as_mut(), cx));
-        let mut stopped = None;
-        if let Poll::Ready(done) = polled {
-            self.left -= 1;
-            // The child is dropped here.
-            slot.set(match done {
-                Done::Keep(kept) => Slot::Kept { kept },
-                Done::Drop => Slot::Gone,
-                Done::Stop(stop) => {
-                    stopped = Some(stop);
-                    Slot::Gone
-                }
-            });
-        }
-        self.broken = false;
-        stopped
     }
 
     /// Nothing to poll: sleeps until a child is woken, or wakes the parent if one was.
@@ -191,7 +210,8 @@ impl<F: Future, K> Set<F, K> {
 }
 
 impl<F: Future + Unpin, K> Set<F, K> {
-    /// What was kept, and the children that are not done, each with its place. The set must not be polled again.
+    /// What was kept, and the children that are not done, each with its place. The set must not be polled
+    /// again.
     pub(super) fn split(&mut self) -> Parts<F, K> {
         self.over = true;
         let slots = std::mem::replace(&mut self.slots, Box::pin([]));
@@ -205,6 +225,32 @@ impl<F: Future + Unpin, K> Set<F, K> {
         }
         (done, pending)
     }
+}
+
+/// Polls one child, if it is not done, for one that is may still be woken. `Some`: the poll of the set stops
+/// there.
+#[inline(always)]
+fn poll_slot<F, K, R>(
+    slots: Pin<&mut [Slot<F, K>]>,
+    index: usize,
+    left: &mut usize,
+    cx: &mut Context<'_>,
+    poll_child: &mut impl FnMut(usize, Pin<&mut Slot<F, K>>, &mut Context<'_>) -> Poll<Done<K, R>>,
+) -> Option<R> {
+    let mut slot = pinned(slots, index);
+    if !matches!(*slot, Slot::Running { .. }) {
+        return None;
+    }
+    let Poll::Ready(done) = poll_child(index, slot.as_mut(), cx) else { return None };
+    *left -= 1;
+    let (after, stop) = match done {
+        Done::Keep(kept) => (Slot::Kept { kept }, None),
+        Done::Drop => (Slot::Gone, None),
+        Done::Stop(stop) => (Slot::Gone, Some(stop)),
+    };
+    // The child is dropped here.
+    slot.set(after);
+    stop
 }
 
 /// An element of a pinned slice, pinned.

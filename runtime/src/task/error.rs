@@ -70,6 +70,7 @@ impl JoinError {
     }
 
     /// For a future that panicked when the current task polled it, the one with this index among several.
+    #[cfg(not(filch_loom))]
     pub(crate) fn of_child(
         index: usize,
         location: &'static Location<'static>,

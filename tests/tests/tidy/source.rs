@@ -59,7 +59,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 /// Whether a file of a library holds nothing but tests, by its name.
 pub(super) fn is_test(path: &str) -> bool {
     let mut parts = path.split('/').skip_while(|part| *part != "src");
-    parts.any(|part| matches!(part, "tests" | "tests.rs" | "testing.rs" | "test_util.rs"))
+    parts.any(|part| matches!(part, "tests" | "tests.rs" | "test_util.rs"))
 }
 
 fn blank(code: &str) -> String {

@@ -113,7 +113,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 /// way round; [`try_send`](Sender::try_send) succeeds only if a receiver waits, and
 /// [`try_recv`](Receiver::try_recv) only if a sender does. A send that is dropped while it waits takes its
 /// message back. A receive to which a message was handed, and that is dropped before it looks, leaves it to
-/// the next receive.
+/// the next receive, which may have had a later one of the same sender before.
 ///
 /// # Examples
 /// ```

@@ -196,7 +196,7 @@ impl<T, K: Kind> Shared<T, K> {
         let look = self.store.look();
         let (waiting_send, waiting_recv) = match self.store.meet() {
             Some(meet) => meet.waiting(),
-            None => (self.room.waiters(), self.messages.waiters()),
+            None => (self.room.count_waiters(), self.messages.count_waiters()),
         };
         Stats {
             len: look.len,
@@ -259,21 +259,27 @@ pub(super) fn revive(count: &AtomicUsize) -> bool {
 /// Takes units of a line, or waits for them; what all the operations on a container do. The budget has been
 /// seen to.
 ///
-/// One of a group takes nothing once the group has done something else.
+/// One of a group takes nothing once the group has done something else. If it was invited then, it has come in
+/// vain although the units are there; so it leaves the line, and invites those for whom they are.
 pub(super) fn poll_units<R>(
     line: &WaitQueue,
-    place: Pin<&mut Place>,
+    mut place: Pin<&mut Place>,
     need: usize,
     units: &dyn Fn() -> usize,
     take: &mut dyn FnMut() -> Option<R>,
     party: Option<Party<'_>>,
     cx: &mut Context<'_>,
 ) -> Poll<R> {
-    let take = || match party {
-        None => take(),
-        Some(party) => party.decision.claim(party.number, &mut *take),
+    let Some(party) = party else {
+        return place.waiter().poll_claim(line, need, units, take, cx).map(taken);
     };
-    place.waiter().poll_claim(line, need, units, take, cx).map(taken)
+    let take = || party.decision.claim(party.number, &mut *take);
+    let polled = place.as_mut().waiter().poll_claim(line, need, units, take, cx);
+    if polled.is_pending() && party.decision.get().is_some() {
+        place.project().waiter.set(None);
+        line.release_after_store(units);
+    }
+    polled.map(taken)
 }
 
 /// The answer of a line that closes by its units and tells nobody anything.

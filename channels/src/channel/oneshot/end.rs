@@ -6,7 +6,7 @@
 
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::Waker;
 
@@ -98,6 +98,10 @@ pub(super) type ReceiverEnd<T> = End<T, GONE>;
 unsafe impl<T: Send, const OUT: u8> Send for End<T, OUT> {}
 // SAFETY: as above; by `&End` one only reads the state word, or sets `CLOSED` in it.
 unsafe impl<T: Send, const OUT: u8> Sync for End<T, OUT> {}
+
+// A waker that panics does so after the state was changed, or before.
+impl<T, const OUT: u8> UnwindSafe for End<T, OUT> {}
+impl<T, const OUT: u8> RefUnwindSafe for End<T, OUT> {}
 
 /// Makes the allocation, and the one end of each side.
 pub(super) fn pair<T>() -> (SenderEnd<T>, ReceiverEnd<T>) {

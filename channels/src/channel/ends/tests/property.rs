@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::*;
-use crate::testing::Random;
+use crate::test_util::Random;
 
 /// A future that waits, and how often it was woken when it was last polled.
 struct Waits<F> {

@@ -2,14 +2,15 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::task::Context;
+use std::task::{Context, Waker};
 
 use super::*;
 use crate::channel::error::TrySendError;
 use crate::channel::{Builder, Overflow, Receiver, Sender, mpsc, spsc, unbounded};
 use crate::probe::Wait;
 use crate::test_util::FakeTask;
-use crate::testing::{Ledger, Random, Wakes, poll_with};
+use crate::test_util::Random;
+use crate::testing::{Evil, Ledger, Moment, Wakes, poll_with};
 
 #[test]
 fn the_one_that_can_be_done_is_done() {
@@ -380,4 +381,23 @@ fn threads_that_only_select() {
     }
     all.sort_unstable();
     assert_eq!(all, (0..4 * EACH).collect::<Vec<_>>());
+}
+
+/// An invitation that comes when another has done our part already is not ours to keep.
+#[test]
+fn an_invitation_that_comes_too_late_passes_on() {
+    let ((tx, one), (to, two)) = (bounded(1), rendezvous());
+    let (wakes, waker) = Wakes::new();
+    let mut select = pin!(Select::new().recv(&one, Result::unwrap).recv(&two, Result::unwrap).biased());
+    let mut behind = pin!(one.recv());
+    assert!(poll_with(select.as_mut(), Waker::noop()).is_pending());
+    assert!(poll_with(behind.as_mut(), &waker).is_pending());
+    // While the select looks at its first case, another does the second, and the first becomes possible.
+    let evil = Evil::new([Moment::Clone], 1, move || {
+        to.try_send(1).unwrap();
+        tx.try_send(2).unwrap();
+    });
+    assert_eq!(poll_with(select.as_mut(), &evil.waker()), Poll::Ready(1));
+    assert_eq!((evil.deeds(), wakes.count()), (1, 1));
+    assert_eq!(poll_with(behind.as_mut(), &waker), Poll::Ready(Ok(2)));
 }
