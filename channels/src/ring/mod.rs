@@ -112,8 +112,8 @@ pub(crate) struct Ring<T, C: Users = Many> {
 }
 
 // No foreign code runs between two steps of a protocol, so no panic leaves one half done.
-impl<T, P: Users, C: Users> UnwindSafe for Ring<T, P, C> {}
-impl<T, P: Users, C: Users> RefUnwindSafe for Ring<T, P, C> {}
+impl<T, C: Users> UnwindSafe for Ring<T, C> {}
+impl<T, C: Users> RefUnwindSafe for Ring<T, C> {}
 
 /// Positions in a row that were claimed and are not done with: from the one to before the other.
 struct Places<'a, T, C: Users> {
