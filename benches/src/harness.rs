@@ -45,6 +45,8 @@ pub struct Metric {
     pub aim: Option<f64>,
     /// `must` and `aim` are figures, not ratios.
     pub absolute: bool,
+    /// The peer that the ratio is to, if it is not the best one.
+    pub against: Option<&'static str>,
 }
 
 /// A workload with all its contestants.
@@ -67,7 +69,7 @@ impl Row {
     pub fn timed(name: impl Into<String>, ops: usize, must: Option<f64>, aim: Option<f64>) -> Row {
         let name = name.into();
         Row {
-            metrics: vec![Metric { name, unit: "ns", must, aim, absolute: false }],
+            metrics: vec![Metric { name, unit: "ns", must, aim, absolute: false, against: None }],
             ops,
             entries: Vec::new(),
             rounds_max: usize::MAX,

@@ -1,9 +1,11 @@
 //! The rows of the table. Each file below is one group of workloads, written once, over `Rt`, for filch,
-//! tokio and smol.
+//! tokio and smol; or, of channels and locks, over the makes of these.
+pub mod channels;
 pub mod io;
 pub mod memory;
 pub mod spawn;
 pub mod switch;
+pub mod sync;
 pub mod time;
 
 use crate::harness::Row;
@@ -85,6 +87,8 @@ pub fn all(all: &'static Contestants) -> Vec<Row> {
     rows.extend(switch::rows(all));
     rows.extend(time::rows(all));
     rows.extend(io::rows(all));
+    rows.extend(channels::rows(all));
+    rows.extend(sync::rows(all));
     rows.extend(memory::rows());
     rows
 }

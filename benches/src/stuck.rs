@@ -47,7 +47,7 @@ pub fn run(options: &Options, mut each: impl FnMut(&Row, &[crate::harness::Score
                 continue;
             }
             let (must, aim) = (Some(20.0), Some(2.0));
-            let metrics = vec![Metric { name, unit: "ms", must, aim, absolute: true }];
+            let metrics = vec![Metric { name, unit: "ms", must, aim, absolute: true, against: None }];
             let mut row = Row::of(metrics, 1, rounds, 0);
             row.entry_of("filch", move || vec![late(&Filch::new(workers, false), victim, stuck)]);
             if options.variants {

@@ -32,6 +32,7 @@ impl Report {
             "verdict",
             "cpu f/t/s",
             "switches/1k f/t/s",
+            "other peers",
         ]);
         for column in 2..9 {
             if let Some(column) = table.column_mut(column) {
@@ -48,7 +49,7 @@ impl Report {
             let peers: Vec<&Score> = scores.iter().filter(|score| !score.name.starts_with("filch")).collect();
             let best = peers
                 .iter()
-                .filter(|peer| !middle(peer).is_nan())
+                .filter(|peer| !middle(peer).is_nan() && metric.against.is_none_or(|name| peer.name == name))
                 .min_by(|a, b| middle(a).total_cmp(&middle(b)));
             for ours in scores.iter().filter(|score| score.name.starts_with("filch")) {
                 let (ratio, low, high) = best.map_or((f64::NAN, f64::NAN, f64::NAN), |best| {
@@ -76,10 +77,17 @@ impl Report {
                     of.sort_by(|a, b| middle(a).total_cmp(&middle(b)));
                     of.first().copied().copied()
                 };
+                // A row without smol shows what the best peer used in its place.
+                let third = of("smol").or(best.copied());
                 let both = |figure: &dyn Fn(&Score) -> f64| {
                     let show = |score: Option<&Score>| score.map_or("-".into(), |score| short(figure(score)));
-                    format!("{}/{}/{}", show(Some(ours)), show(of("tokio")), show(of("smol")))
+                    format!("{}/{}/{}", show(Some(ours)), show(of("tokio")), show(third))
                 };
+                let others: Vec<String> = peers
+                    .iter()
+                    .filter(|peer| !peer.name.starts_with("tokio") && !peer.name.starts_with("smol"))
+                    .map(|peer| format!("{} {}", peer.name, short(middle(peer))))
+                    .collect();
                 let variant = ours.name.trim_start_matches("filch");
                 let name = format!("{}{variant}", metric.name);
                 let show = |score: Option<&Score>| score.map_or("-".into(), |score| short(middle(score)));
@@ -98,6 +106,7 @@ impl Report {
                     verdict.clone(),
                     both(&|score| median(&score.cpu)),
                     both(&|score| median(&score.switches)),
+                    others.join(", "),
                 ];
                 eprintln!("{}", cells.join("  "));
                 self.table.add_row(cells);

@@ -101,10 +101,8 @@ mod wait_queue;
 mod wake_batch;
 
 mod block;
-#[allow(dead_code, reason = "what an unbounded channel stands on")]
 mod chain;
 mod queue;
-#[allow(dead_code, reason = "what the typed channels stand on")]
 mod ring;
 mod waker_slot;
 

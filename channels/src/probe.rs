@@ -338,13 +338,42 @@ impl fmt::Debug for TaskRef {
 #[inline]
 pub fn poll_budget(cx: &mut Context<'_>) -> Poll<()> {
     with_current(|header| match header {
-        Some(header) if header.budget.load(Relaxed) == 0 => {
-            header.set_wait_kind(Wait::Yield);
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
+        Some(header) if header.budget.load(Relaxed) == 0 => yield_for(header, cx),
         _ => Poll::Ready(()),
     })
+}
+
+/// [`poll_budget`] and [`spend`] in one, for a leaf that is ready more often than not; one that is not gives
+/// the unit back by [`unspend`].
+#[inline(always)]
+pub fn poll_spend(cx: &mut Context<'_>) -> Poll<()> {
+    with_current(|header| {
+        let Some(header) = header else { return Poll::Ready(()) };
+        match header.budget.load(Relaxed).checked_sub(1) {
+            Some(left) => {
+                header.budget.store(left, Relaxed);
+                Poll::Ready(())
+            }
+            None => yield_for(header, cx),
+        }
+    })
+}
+
+/// The budget of the task is spent.
+#[cold]
+fn yield_for(header: &Header, cx: &mut Context<'_>) -> Poll<()> {
+    header.set_wait_kind(Wait::Yield);
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// Gives back to the current task's budget what [`poll_spend`] took.
+pub fn unspend() {
+    with_current(|header| {
+        if let Some(header) = header {
+            header.budget.store(header.budget.load(Relaxed).saturating_add(1), Relaxed);
+        }
+    });
 }
 
 /// Takes one from the current task's budget.

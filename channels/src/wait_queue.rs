@@ -164,7 +164,7 @@ impl WaitQueue {
 
     /// Whether a newcomer may try to take units at once. A load, and a branch that is nearly always the same
     /// way.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn may_barge(&self) -> bool {
         // Ordering: Relaxed: the gate guards no data. Who has been told of an earlier waiter (happens-before)
         // reads the word that the waiter stored, or a later one; all others came at the same time.
@@ -218,7 +218,7 @@ impl WaitQueue {
     ///
     /// The caller has just put units back by a `SeqCst` read-modify-write, and has nothing else to do for
     /// waiters.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release(&self, free: impl Fn() -> usize) {
         if self.word_after_rmw() & WAITING != 0 {
             self.pass(free);
@@ -300,7 +300,7 @@ impl WaitQueue {
     }
 
     /// The same, after a `SeqCst` read-modify-write.
-    #[inline]
+    #[inline(always)]
     fn word_after_rmw(&self) -> usize {
         shim::fence_between_seqcst_accesses();
         // Ordering: SeqCst pairs with the fence in `publish_and_fence`, as above.
@@ -662,11 +662,10 @@ impl Waiter {
             }
             queue.publish(&list);
             drop(list);
-            let Visit { mut batch, more, .. } = visit;
-            batch.wake_all();
+            visit.batch.wake_all();
             quietly(|| drop((old, party.take())));
             if let Want::Units(_, free) = want {
-                if more {
+                if visit.more {
                     queue.pass(free);
                 }
             }

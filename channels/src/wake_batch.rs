@@ -7,7 +7,7 @@
 //! acquired. Called by `wait_queue` alone.
 #![forbid(unsafe_code)]
 
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
@@ -45,13 +45,16 @@ pub(crate) fn quietly(f: impl FnOnce()) {
 }
 
 /// See the head of this file.
+///
+/// Mostly empty, or nearly so: dropping one looks at those that are there, not at all that might be.
 #[derive(Debug, Default)]
 pub(crate) struct WakeBatch {
-    wakes: [Option<Wake>; CAPACITY],
+    wakes: ManuallyDrop<[Option<Wake>; CAPACITY]>,
     len: usize,
 }
 
 impl WakeBatch {
+    #[inline]
     pub(crate) fn new() -> WakeBatch {
         WakeBatch::default()
     }
@@ -69,11 +72,27 @@ impl WakeBatch {
     }
 
     /// Wakes all of them, in the order in which they were pushed. Must not be called under a lock.
+    #[inline]
     pub(crate) fn wake_all(&mut self) {
+        if self.len != 0 {
+            self.wake_those();
+        }
+    }
+
+    fn wake_those(&mut self) {
         for wake in &mut self.wakes[..mem::take(&mut self.len)] {
             if let Some(wake) = wake.take() {
                 wake.wake();
             }
+        }
+    }
+}
+
+impl Drop for WakeBatch {
+    #[inline]
+    fn drop(&mut self) {
+        for wake in &mut self.wakes[..mem::take(&mut self.len)] {
+            quietly(|| drop(wake.take()));
         }
     }
 }

@@ -121,6 +121,7 @@ fn open_loop(all: &'static Contestants) -> Row {
         must: Some(must),
         aim: Some(aim),
         absolute: false,
+        against: None,
     };
     let metrics = vec![
         metric("p50", "us", 1.0, 1.0),

@@ -22,6 +22,7 @@ pub fn rows() -> Vec<Row> {
                 must: goals.then_some(must),
                 aim: goals.then_some(aim),
                 absolute: true,
+                against: None,
             };
             let metrics = vec![metric("allocated", true), metric("Pss", false)];
             let mut row = Row::of(metrics, TASKS, 3, 0);

@@ -17,8 +17,8 @@ pub(super) const SLOTS: u64 = 31;
 pub(super) const SLOTS: u64 = 3;
 /// Positions of a block: one for each slot, and one at which the end is moved to the next block.
 pub(super) const LAP: u64 = SLOTS + 1;
-/// Blocks that are kept for reuse.
-pub(super) const SPARE: usize = 2;
+/// How much of memory is kept for reuse: as many blocks as lie in so many bytes, one at least.
+const SPARE_BYTES: usize = 4096;
 
 /// One step of a position, in `tail` and in `head`.
 pub(super) const ONE: u64 = 1 << 21;
@@ -68,7 +68,7 @@ pub(super) struct Stock<T> {
 }
 
 /// Where in its block a position is.
-#[inline]
+#[inline(always)]
 pub(super) fn offset(word: u64) -> u64 {
     word / ONE % LAP
 }
@@ -94,6 +94,7 @@ impl<T> Block<T> {
 }
 
 impl<T> Claim<T> {
+    #[inline(always)]
     pub(super) fn block(&self) -> &Block<T> {
         // SAFETY: blocks are freed by the stock only, which is given one after its last slot was read, and
         // then waits until all others are READ. Ours is neither, as long as this claim stands; or it is a claim
@@ -101,6 +102,7 @@ impl<T> Claim<T> {
         unsafe { self.block.as_ref() }
     }
 
+    #[inline(always)]
     pub(super) fn slot(&self) -> &Slot<T> {
         &self.block().slots[offset(self.position) as usize]
     }
@@ -134,10 +136,16 @@ impl<T> Stock<T> {
         surplus
     }
 
+    /// How many blocks are kept for reuse.
+    pub(super) const SPARE: usize = {
+        let blocks = SPARE_BYTES / size_of::<Block<T>>();
+        if blocks == 0 { 1 } else { blocks }
+    };
+
     /// Keeps a block that nobody looks at, or returns it for the caller to drop after the lock.
     #[must_use]
     pub(super) fn keep(&mut self, block: Box<Block<T>>) -> Option<Box<Block<T>>> {
-        if self.spare.len() >= SPARE {
+        if self.spare.len() >= Self::SPARE {
             return Some(block);
         }
         // Ordering: Relaxed: the block is published when it is linked.

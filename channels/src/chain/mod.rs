@@ -10,8 +10,8 @@
 //!   A block that `head` has left is put aside until all its slots are marked, which is looked at whenever a
 //!   block is left or wanted: mostly at once. So a reader that loses its processor delays a block, and nobody
 //!   waits for it.
-//! - Blocks are used again: up to two are kept, the others go back to the allocator, so that a burst costs
-//!   memory only while it lasts.
+//! - Blocks are used again: as many as lie in 4 KiB are kept, the others go back to the allocator, so that a
+//!   burst costs memory only while it lasts.
 //! - Each end has on its own line what was last seen of the other one, so that the other line is fetched only
 //!   when that is used up.
 //! - `tail` also counts the places that are *reserved*, and says whether the chain is closed, as in `ring`.
@@ -42,7 +42,6 @@ mod sole;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "what the typed channels stand on")]
 pub(crate) use sole::{Consumer, mpsc};
 
 /// In `tail`: no new push and no new reservation.
@@ -89,37 +88,37 @@ struct Place<T>(Claim<T>);
 /// Some in a row, in one block, that are to be read: the first, and how many.
 struct Places<'a, T, C: Users>(Claim<T>, u64, &'a Chain<T, C>);
 
-#[inline]
+#[inline(always)]
 fn position(word: u64) -> u64 {
     word & !(ONE - 1)
 }
 
-#[inline]
+#[inline(always)]
 fn reserved(tail: u64) -> u64 {
     (tail & (ONE - 1)) / RESERVED
 }
 
 /// How many messages there were before a position, were it not for wrapping.
-#[inline]
+#[inline(always)]
 fn count(word: u64) -> u64 {
     word / ONE / LAP * SLOTS + offset(word).min(SLOTS)
 }
 
 /// How many messages there are from one position to a later one.
-#[inline]
+#[inline(always)]
 fn distance(from: u64, to: u64) -> u64 {
     let laps = (to / ONE / LAP).wrapping_sub(from / ONE / LAP) % (u64::MAX / ONE / LAP + 1);
     laps * SLOTS + offset(to).min(SLOTS) - offset(from).min(SLOTS)
 }
 
 /// Whether `a` is further than `b`; both within half of all there are.
-#[inline]
+#[inline(always)]
 fn is_past(a: u64, b: u64) -> bool {
     (a.wrapping_sub(b) as i64) > 0
 }
 
 impl<T> Place<T> {
-    #[inline]
+    #[inline(always)]
     fn write(self, value: T) {
         let slot = self.0.slot();
         slot.value.with_mut(|cell| {
@@ -134,7 +133,7 @@ impl<T> Place<T> {
 impl<T, C: Users> Iterator for Places<'_, T, C> {
     type Item = T;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<T> {
         let Places(claim, left, chain) = self;
         *left = left.checked_sub(1)?;
@@ -175,7 +174,7 @@ impl<T, C: Users> Chain<T, C> {
 
     /// Claims the position of `tail` and changes it by `add`. `may` says for a `tail` why not. Returns the
     /// `tail` before.
-    #[inline]
+    #[inline(always)]
     fn claim(&self, add: u64, may: impl Fn(u64) -> Result<(), Push>) -> Result<(u64, Place<T>), Push> {
         // Ordering: the stamps carry the values, not the two ends. Still each end is changed with Release and
         // loaded with Acquire, here and below, so that two looks fit together: who sees a `head` also sees
@@ -221,20 +220,16 @@ impl<T, C: Users> Chain<T, C> {
     }
 
     /// Looks how many messages there are with the one for which `tail` was moved on.
-    #[cold]
     fn note(&self, tail: u64) {
         let head = self.head.word.load(Acquire);
         // Ordering: Release, and Acquire above, as in `claim`.
         self.tail.seen.store(head, Release);
         // Consumers may be past it by now.
         let len = if is_past(head, tail) { 0 } else { distance(head, tail) + 1 };
-        // Ordering: Relaxed: a peak guards nothing.
-        let mut peak = self.tail.peak.load(Relaxed);
-        while peak < len {
-            match self.tail.peak.compare_exchange_weak(peak, len, Relaxed, Relaxed) {
-                Ok(_) => return,
-                Err(now) => peak = now,
-            }
+        // Ordering: Relaxed: a peak guards nothing. No exchange: while a queue grows, each push is here. Of two
+        // at once, the one with a few less may be the last to store.
+        if self.tail.peak.load(Relaxed) < len {
+            self.tail.peak.store(len, Relaxed);
         }
     }
 
@@ -259,7 +254,7 @@ impl<T, C: Users> Chain<T, C> {
     }
 
     /// Takes the value out of `value`, unless the chain is closed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&self, value: &mut Option<T>) -> Push {
         debug_assert!(value.is_some());
         let is_open = |tail| if tail & CLOSED == 0 { Ok(()) } else { Err(Push::Closed) };
@@ -320,7 +315,7 @@ impl<T, C: Users> Chain<T, C> {
     }
 
     /// How far `tail` has come, if `head` is behind it; or why not.
-    #[inline]
+    #[inline(always)]
     fn seen(&self, head: u64) -> Result<u64, Pop<T>> {
         // Ordering: as in `claim`.
         let mut seen = self.head.seen.load(Acquire);
@@ -338,7 +333,7 @@ impl<T, C: Users> Chain<T, C> {
     }
 
     /// Takes the value at `head`, which nobody else moves meanwhile.
-    #[inline]
+    #[inline(always)]
     fn next(&self, head: u64) -> Result<T, Pop<T>> {
         self.seen(head)?;
         // Ordering: Relaxed: nobody else moves it.
@@ -445,7 +440,7 @@ impl<T> Chain<T> {
     }
 
     /// Claims up to `limit` positions at `head`, in one block, or says why not.
-    #[inline]
+    #[inline(always)]
     fn lift(&self, limit: u64) -> Result<Places<'_, T, Many>, Pop<T>> {
         // Ordering: as in `claim`, here and below.
         let mut head = self.head.word.load(Acquire);
@@ -475,7 +470,7 @@ impl<T> Chain<T> {
     }
 
     /// Takes the oldest value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&self) -> Pop<T> {
         match self.lift(1) {
             Ok(mut places) => match places.next() {

@@ -31,12 +31,8 @@ impl<T> Consumer<T> {
         (!chain.is_consumed.swap(true, Acquire)).then(|| Consumer { chain: chain.clone() })
     }
 
-    pub(crate) fn chain(&self) -> &Arc<Chain<T, Sole>> {
-        &self.chain
-    }
-
     /// See [`Chain::pop`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self) -> Pop<T> {
         // Ordering: Acquire as in `Chain::claim`, for `tail`.
         match self.chain.next(self.chain.head.word.load(Acquire)) {

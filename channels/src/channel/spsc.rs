@@ -1,8 +1,8 @@
 //! Channels with one sender and one receiver: the methods of the general channel, faster.
 //!
-//! Each end is the only one: it cannot be cloned, and wants `&mut self`, so that no lock and no exchange is
-//! needed on its side. What such an end does not have is what needs a second one: clones and weak ends of its
-//! own, and [`force_send`](crate::channel::Sender::force_send), which receives.
+//! Each end is the only one: it cannot be cloned, and wants `&mut self`. So the receiver need not claim a
+//! message against others before it takes it. What such an end does not have is what needs a second one: clones
+//! and weak ends of its own, and [`force_send`](crate::channel::Sender::force_send), which receives.
 //!
 //! # Examples
 //! ```
@@ -37,10 +37,10 @@ pub type Receiver<T> = super::Receiver<T, Spsc>;
 /// If `capacity` is 0 or more than 2^28: the places are made in advance.
 #[track_caller]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    ends::spsc(Some(capacity))
+    ends::typed(Some(capacity))
 }
 
 /// Creates a channel with room for any number of messages.
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
-    ends::spsc(None)
+    ends::typed(None)
 }

@@ -23,10 +23,11 @@
 //! thread that lost its processor right there run again. (Were the unit put in by the stamp, each push and
 //! each pop would need a second read-modify-write, which is most of what they cost.)
 //!
-//! # Ends with one user
-//! An end that has one user for sure ([`Sole`]; `sole.rs` has the handles) needs no claim: it moves the value first,
-//! and then its end, by one read-modify-write too, for the same reason. So who uses the other end finds the
-//! slot ready, and the stamp that would say so is neither written nor read.
+//! # One consumer
+//! A consumer that is the only one for sure ([`Sole`]; `sole.rs` has its handle) needs no claim: it takes the
+//! value first, and then moves `head`, by one read-modify-write too, for the same reason. So producers find the
+//! slot free, and the stamp that would say so is neither written nor read. (The same for one producer was
+//! tried: a value written before the exchange costs more than one written after it.)
 //!
 //! Waits cannot be in a circle: who writes position `p` waits for the reader of the lap before, and who reads
 //! `p` waits for its writer, so each waits for a smaller position.
@@ -46,8 +47,7 @@ mod sole;
 mod tests;
 
 pub(crate) use answer::{Force, Look, Many, Pop, Push, Sole, Users, drop_all};
-#[allow(unused_imports, reason = "what the typed channels stand on")]
-pub(crate) use sole::{Consumer, Producer, mpsc, spsc};
+pub(crate) use sole::{Consumer, mpsc};
 
 /// The largest capacity.
 pub(crate) const CAPACITY_MAX: usize = 1 << 28;
@@ -83,8 +83,8 @@ struct End {
 /// | `p`, FULL   | full, or claimed by a consumer           | whoever moved `head` from `p` |
 /// | `p` + a lap | free for the next lap                    | as in the first row           |
 ///
-/// FULL is written where there are many producers, `p` + a lap where there are many consumers. A sole one is
-/// who will move the end from `p`, next; and finds the slot free, or full, whenever the ends say so.
+/// `p` + a lap is written where there are many consumers. A sole one is who will move `head` from `p`, next;
+/// then the slot is free whenever the ends say so, whatever the stamp.
 struct Slot<T> {
     stamp: Stamp,
     value: UnsafeCell<MaybeUninit<T>>,
@@ -94,8 +94,8 @@ struct Slot<T> {
 // the stamps see to it that a slot's value has one user at a time (table above).
 unsafe impl<T: Send> Sync for Slot<T> {}
 
-/// See the head of this file. `P` are the producers, `C` the consumers.
-pub(crate) struct Ring<T, P: Users = Many, C: Users = Many> {
+/// See the head of this file. `C` are the consumers.
+pub(crate) struct Ring<T, C: Users = Many> {
     /// The position, from bit 22 up; below that, the reserved places and CLOSED.
     tail: End,
     /// The position, in the same bits.
@@ -108,45 +108,45 @@ pub(crate) struct Ring<T, P: Users = Many, C: Users = Many> {
     displacing: Mutex<()>,
     /// The sole consumer's handle exists.
     is_consumed: AtomicBool,
-    users: PhantomData<(P, C)>,
+    users: PhantomData<C>,
 }
 
 // No foreign code runs between two steps of a protocol, so no panic leaves one half done.
-impl<T, P: Users, C: Users> UnwindSafe for Ring<T, P, C> {}
-impl<T, P: Users, C: Users> RefUnwindSafe for Ring<T, P, C> {}
+impl<T, C: Users> UnwindSafe for Ring<T, C> {}
+impl<T, C: Users> RefUnwindSafe for Ring<T, C> {}
 
 /// Positions in a row that were claimed and are not done with: from the one to before the other.
-struct Places<'a, T, P: Users, C: Users> {
-    ring: &'a Ring<T, P, C>,
+struct Places<'a, T, C: Users> {
+    ring: &'a Ring<T, C>,
     position: u64,
     end: u64,
 }
 
-#[inline]
+#[inline(always)]
 fn position(word: u64) -> u64 {
     word & !(ONE - 1)
 }
 
-#[inline]
+#[inline(always)]
 fn reserved(tail: u64) -> u64 {
     (tail & (ONE - 1)) / RESERVED
 }
 
 /// What a `tail` and a `head` of the same time, or an older one, leave no room for: messages, and reserved
 /// places. In steps.
-#[inline]
+#[inline(always)]
 fn used(tail: u64, head: u64) -> u64 {
     position(tail).wrapping_sub(head) + reserved(tail) * ONE
 }
 
 /// How far it is from `head` to `seen`, which may be behind it. In steps.
-#[inline]
+#[inline(always)]
 fn ready(head: u64, seen: u64) -> u64 {
     (seen.wrapping_sub(head) as i64).max(0) as u64
 }
 
-impl<T, P: Users, C: Users> Ring<T, P, C> {
-    fn with_capacity(capacity: usize) -> Ring<T, P, C> {
+impl<T, C: Users> Ring<T, C> {
+    fn with_capacity(capacity: usize) -> Ring<T, C> {
         assert!((1..=CAPACITY_MAX).contains(&capacity));
         let slots = (0..capacity.next_power_of_two() as u64)
             .map(|at| Slot { stamp: Stamp::new(at * ONE), value: UnsafeCell::new(MaybeUninit::uninit()) })
@@ -167,13 +167,13 @@ impl<T, P: Users, C: Users> Ring<T, P, C> {
         (self.capacity / ONE) as usize
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot(&self, position: u64) -> &Slot<T> {
         &self.slots[(position / ONE) as usize & (self.slots.len() - 1)]
     }
 
     /// A `tail`, from this one on, that has room for a message; or why there is none.
-    #[inline]
+    #[inline(always)]
     fn room(&self, tail: u64) -> Result<u64, Push> {
         // Mostly, nothing is reserved, it is not closed, and there were more messages before, so there is
         // room. (Ordering: Relaxed: a peak guards nothing.)
@@ -225,8 +225,8 @@ impl<T, P: Users, C: Users> Ring<T, P, C> {
     }
 
     /// The slot of the position of a `tail` that the caller has moved from there.
-    #[inline]
-    fn place(&self, tail: u64) -> Place<'_, T, P, C> {
+    #[inline(always)]
+    fn place(&self, tail: u64) -> Place<'_, T, C> {
         let position = position(tail);
         Place { ring: self, position }
     }
@@ -336,9 +336,9 @@ impl<T, P: Users, C: Users> Ring<T, P, C> {
     }
 }
 
-impl<T, C: Users> Ring<T, Many, C> {
+impl<T, C: Users> Ring<T, C> {
     /// Claims the position of `tail` and adds to it, if there is room; returns it as it was.
-    #[inline]
+    #[inline(always)]
     fn claim(&self) -> Result<u64, Push> {
         // Ordering: the stamps carry the values, not the two ends. Still each end is changed with Release and
         // loaded with Acquire, everywhere here, so that two looks fit together: who sees a `tail` also sees
@@ -356,7 +356,7 @@ impl<T, C: Users> Ring<T, Many, C> {
     }
 
     /// Takes the value out of `value` if there is room for it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&self, value: &mut Option<T>) -> Push {
         debug_assert!(value.is_some());
         match self.claim() {
@@ -382,10 +382,10 @@ impl<T, C: Users> Ring<T, Many, C> {
     }
 }
 
-impl<T, P: Users> Ring<T, P, Many> {
+impl<T> Ring<T> {
     /// Claims positions at `head`, up to so many `steps`, or says why not.
-    #[inline]
-    fn lift(&self, steps: u64) -> Result<Places<'_, T, P, Many>, Pop<T>> {
+    #[inline(always)]
+    fn lift(&self, steps: u64) -> Result<Places<'_, T, Many>, Pop<T>> {
         // Ordering: as in `claim`.
         let mut head = self.head.word.load(Acquire);
         loop {
@@ -409,7 +409,7 @@ impl<T, P: Users> Ring<T, P, Many> {
     }
 
     /// Takes the oldest value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&self) -> Pop<T> {
         match self.lift(ONE) {
             Ok(mut places) => match places.next() {
@@ -504,14 +504,14 @@ impl<T> Ring<T> {
     }
 }
 
-/// A slot that is to be written. Whoever has this moved `tail` from its position, or is to move it next.
-struct Place<'a, T, P: Users, C: Users> {
-    ring: &'a Ring<T, P, C>,
+/// A slot that is to be written. Whoever has this moved `tail` from its position.
+struct Place<'a, T, C: Users> {
+    ring: &'a Ring<T, C>,
     position: u64,
 }
 
-impl<T, P: Users, C: Users> Place<'_, T, P, C> {
-    #[inline]
+impl<T, C: Users> Place<'_, T, C> {
+    #[inline(always)]
     fn write(self, value: T) {
         let Place { ring, position } = self;
         let slot = ring.slot(position);
@@ -523,17 +523,15 @@ impl<T, P: Users, C: Users> Place<'_, T, P, C> {
             // SAFETY: table at `Slot`, first row: the value is ours to write.
             unsafe { (*cell).write(value) };
         });
-        if P::MANY {
-            slot.stamp.set(position | FULL);
-        }
+        slot.stamp.set(position | FULL);
     }
 }
 
 /// Moves the values out.
-impl<T, P: Users, C: Users> Iterator for Places<'_, T, P, C> {
+impl<T, C: Users> Iterator for Places<'_, T, C> {
     type Item = T;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<T> {
         let (ring, position) = (self.ring, self.position);
         if position == self.end {
@@ -541,10 +539,8 @@ impl<T, P: Users, C: Users> Iterator for Places<'_, T, P, C> {
         }
         self.position = position.wrapping_add(ONE);
         let slot = ring.slot(position);
-        if P::MANY {
-            // What this waits for is set in `Place::write`: the value is in.
-            slot.stamp.wait_for(position | FULL);
-        }
+        // What this waits for is set in `Place::write`: the value is in.
+        slot.stamp.wait_for(position | FULL);
         // SAFETY: table at `Slot`, second row: the value is there, and ours to take. Nobody reads it again, as
         // neither `head` nor this claim comes back here.
         let value = slot.value.with(|cell| unsafe { (*cell).assume_init_read() });
@@ -555,7 +551,7 @@ impl<T, P: Users, C: Users> Iterator for Places<'_, T, P, C> {
     }
 }
 
-impl<T, P: Users, C: Users> Drop for Ring<T, P, C> {
+impl<T, C: Users> Drop for Ring<T, C> {
     fn drop(&mut self) {
         // Ordering: Relaxed: nobody else is left.
         let (head, tail) = (self.head.word.load(Relaxed), position(self.tail.word.load(Relaxed)));

@@ -105,7 +105,7 @@ impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, 
     }
 
     /// The answer to a sender of a container.
-    #[inline]
+    #[inline(always)]
     fn finish(&mut self, answer: Result<(), IsClosed>) -> Result<(), SendError<M::Back>> {
         answer.map_err(|IsClosed| SendError(self.message.back()))?;
         self.shared.sent();
@@ -212,7 +212,7 @@ impl<T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Work for Deliver<'_, T, K
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll(
         &mut self,
         place: Pin<&mut Place>,

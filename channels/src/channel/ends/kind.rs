@@ -14,7 +14,7 @@ use std::fmt;
 
 use super::meet::Meet;
 use crate::chain::{self, Chain};
-use crate::ring::{self, CAPACITY_MAX, Force, Look, Pop, Push, Ring, Users};
+use crate::ring::{self, CAPACITY_MAX, Force, Look, Pop, Push, Ring};
 use crate::shim::{Arc, thread};
 
 /// Many senders, many receivers. What [`bounded`](crate::channel::bounded) and its kin make.
@@ -48,11 +48,11 @@ impl Kind for Mpmc {
 }
 
 impl Kind for Mpsc {
-    type Store<T> = ToOne<T, ring::Many>;
+    type Store<T> = ToOne<T>;
 }
 
 impl Kind for Spsc {
-    type Store<T> = ToOne<T, ring::Sole>;
+    type Store<T> = ToOne<T>;
 }
 
 /// What a sender of `K` has of its own.
@@ -118,8 +118,7 @@ impl<T> Many<T> {
         Many::Meet(Meet::new())
     }
 
-    // Out of line, as this is: else the code for each container would stand in every send and receive.
-    #[inline(never)]
+    #[inline(always)]
     fn push_elsewhere(&self, message: &mut Option<T>) -> Push {
         match self {
             Many::Chain(chain) => chain.push(message),
@@ -127,7 +126,7 @@ impl<T> Many<T> {
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn pop_elsewhere(&self) -> Pop<T> {
         match self {
             Many::Chain(chain) => chain.pop(),
@@ -167,7 +166,7 @@ impl<T> Store<T> for Many<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, (): &mut (), message: &mut Option<T>) -> Push {
         match self {
             Many::Ring(ring) => ring.push(message),
@@ -199,7 +198,7 @@ impl<T> Store<T> for Many<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop(&self, (): &mut ()) -> Pop<T> {
         match self {
             Many::Ring(ring) => ring.pop(),
@@ -295,92 +294,36 @@ impl<T> fmt::Debug for Many<T> {
     }
 }
 
-/// Containers that one receiver uses; of the ring it says whether one sender does, or any number.
-pub enum ToOne<T, P: Side<T>> {
-    Ring(Arc<Ring<T, P, ring::Sole>>),
+/// Containers that one receiver uses. (One sender would gain nothing by a part of its own.)
+pub enum ToOne<T> {
+    Ring(Arc<Ring<T, ring::Sole>>),
     Chain(Arc<Chain<T, ring::Sole>>),
 }
 
 /// The receiver's part of [`ToOne`].
-pub enum Only<T, P: Side<T>> {
-    Ring(ring::Consumer<T, P>),
+pub enum Only<T> {
+    Ring(ring::Consumer<T>),
     Chain(chain::Consumer<T>),
 }
 
-/// The part of a sender that is the only one. None in a chain, where it would gain nothing by it.
-pub struct First<T>(Option<ring::Producer<T>>);
-
-/// How a ring with one receiver is sent to.
-pub trait Side<T>: Users + Sized {
-    /// What a sender has of its own.
-    type Tx;
-
-    fn push(tx: &mut Self::Tx, ring: &Ring<T, Self, ring::Sole>, message: &mut Option<T>) -> Push;
-    fn push_reserved(tx: &mut Self::Tx, ring: &Ring<T, Self, ring::Sole>, message: T) -> bool;
-}
-
-impl<T> Side<T> for ring::Many {
-    type Tx = ();
-
-    #[inline]
-    fn push((): &mut (), ring: &Ring<T, ring::Many, ring::Sole>, message: &mut Option<T>) -> Push {
-        ring.push(message)
-    }
-
-    fn push_reserved((): &mut (), ring: &Ring<T, ring::Many, ring::Sole>, message: T) -> bool {
-        ring.push_reserved(message)
-    }
-}
-
-impl<T> Side<T> for ring::Sole {
-    type Tx = First<T>;
-
-    #[inline]
-    fn push(tx: &mut Self::Tx, _: &Ring<T, ring::Sole, ring::Sole>, message: &mut Option<T>) -> Push {
-        match &mut tx.0 {
-            Some(producer) => producer.push(message),
-            None => unreachable!("the sender of a ring has its part of it"),
+impl<T> ToOne<T> {
+    /// With so much room, or `None` for any; and the receiver's part.
+    #[track_caller]
+    pub(super) fn new(capacity: Option<usize>) -> (ToOne<T>, Only<T>) {
+        match capacity {
+            Some(capacity) => {
+                let (ring, only) = ring::mpsc(checked(capacity));
+                (ToOne::Ring(ring), Only::Ring(only))
+            }
+            None => {
+                let (chain, only) = chain::mpsc();
+                (ToOne::Chain(chain), Only::Chain(only))
+            }
         }
     }
 
-    fn push_reserved(tx: &mut Self::Tx, _: &Ring<T, ring::Sole, ring::Sole>, message: T) -> bool {
-        match &mut tx.0 {
-            Some(producer) => producer.push_reserved(message),
-            None => unreachable!("the sender of a ring has its part of it"),
-        }
-    }
-}
-
-/// What both ends of a new channel with one receiver are made of.
-type Parts<T, P> = (ToOne<T, P>, <P as Side<T>>::Tx, Only<T, P>);
-
-impl<T> ToOne<T, ring::Many> {
-    #[track_caller]
-    pub(super) fn mpsc(capacity: Option<usize>) -> Parts<T, ring::Many> {
-        let Some(capacity) = capacity else {
-            let (chain, only) = chain::mpsc();
-            return (ToOne::Chain(chain), (), Only::Chain(only));
-        };
-        let (ring, only) = ring::mpsc(checked(capacity));
-        (ToOne::Ring(ring), (), Only::Ring(only))
-    }
-}
-
-impl<T> ToOne<T, ring::Sole> {
-    #[track_caller]
-    pub(super) fn spsc(capacity: Option<usize>) -> Parts<T, ring::Sole> {
-        let Some(capacity) = capacity else {
-            let (chain, only) = chain::mpsc();
-            return (ToOne::Chain(chain), First(None), Only::Chain(only));
-        };
-        let (producer, only) = ring::spsc(checked(capacity));
-        (ToOne::Ring(producer.ring().clone()), First(Some(producer)), Only::Ring(only))
-    }
-}
-
-impl<T, P: Side<T>> ToOne<T, P> {
     /// The receiver's part, when the receiver is gone; it may be about to give it back.
-    fn orphaned(&self) -> Only<T, P> {
+    fn orphaned(&self) -> Only<T> {
         loop {
             let only = match self {
                 ToOne::Ring(ring) => ring::Consumer::of(ring).map(Only::Ring),
@@ -404,49 +347,43 @@ macro_rules! either {
     };
 }
 
-impl<T, P: Side<T>> Store<T> for ToOne<T, P> {
-    type Tx = P::Tx;
-    type Rx = Only<T, P>;
+impl<T> Store<T> for ToOne<T> {
+    type Tx = ();
+    type Rx = Only<T>;
 
-    #[inline]
-    fn push(&self, tx: &mut P::Tx, message: &mut Option<T>) -> Push {
-        match self {
-            ToOne::Ring(ring) => P::push(tx, ring, message),
-            ToOne::Chain(chain) => chain.push(message),
-        }
+    #[inline(always)]
+    fn push(&self, (): &mut (), message: &mut Option<T>) -> Push {
+        either!(self, it => it.push(message))
     }
 
-    fn reserve(&self, _: &mut P::Tx, count: usize) -> Push {
+    fn reserve(&self, (): &mut (), count: usize) -> Push {
         either!(self, it => it.reserve(count))
     }
 
-    fn push_reserved(&self, tx: &mut P::Tx, message: T) -> bool {
-        match self {
-            ToOne::Ring(ring) => P::push_reserved(tx, ring, message),
-            ToOne::Chain(chain) => chain.push_reserved(message),
-        }
+    fn push_reserved(&self, (): &mut (), message: T) -> bool {
+        either!(self, it => it.push_reserved(message))
     }
 
     fn unreserve(&self, count: usize) -> bool {
         either!(self, it => it.unreserve(count))
     }
 
-    #[inline]
-    fn pop(&self, rx: &mut Only<T, P>) -> Pop<T> {
+    #[inline(always)]
+    fn pop(&self, rx: &mut Only<T>) -> Pop<T> {
         match rx {
             Only::Ring(ring) => ring.pop(),
             Only::Chain(chain) => chain.pop(),
         }
     }
 
-    fn pop_many(&self, rx: &mut Only<T, P>, limit: usize, to: &mut Vec<T>) -> Pop<usize> {
+    fn pop_many(&self, rx: &mut Only<T>, limit: usize, to: &mut Vec<T>) -> Pop<usize> {
         match rx {
             Only::Ring(ring) => ring.pop_many(limit, to),
             Only::Chain(chain) => chain.pop_many(limit, to),
         }
     }
 
-    fn drain(&self, rx: Option<&mut Only<T, P>>) {
+    fn drain(&self, rx: Option<&mut Only<T>>) {
         let mut orphaned = None;
         match rx.unwrap_or_else(|| orphaned.insert(self.orphaned())) {
             Only::Ring(ring) => ring.drain(),
@@ -492,20 +429,14 @@ impl<T, P: Side<T>> Store<T> for ToOne<T, P> {
     }
 }
 
-impl<T, P: Side<T>> fmt::Debug for ToOne<T, P> {
+impl<T> fmt::Debug for ToOne<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.look().fmt(f)
     }
 }
 
-impl<T, P: Side<T>> fmt::Debug for Only<T, P> {
+impl<T> fmt::Debug for Only<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Only").finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Debug for First<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("First").finish_non_exhaustive()
     }
 }

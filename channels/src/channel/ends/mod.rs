@@ -136,16 +136,10 @@ fn general<T>(store: Many<T>) -> (Sender<T>, Receiver<T>) {
 
 /// The typed channels: with so much room, or `None` for any.
 #[track_caller]
-pub(super) fn mpsc<T>(capacity: Option<usize>) -> (Sender<T, Mpsc>, Receiver<T, Mpsc>) {
-    let (store, tx, rx) = ToOne::mpsc(capacity);
+pub(super) fn typed<T, K: Kind<Store<T> = ToOne<T>>>(
+    capacity: Option<usize>,
+) -> (Sender<T, K>, Receiver<T, K>) {
+    let (store, only) = ToOne::new(capacity);
     let shared = Shared::new(store, None);
-    (Sender::new(shared.clone(), tx), Receiver::new(shared, rx))
-}
-
-/// See [`mpsc`].
-#[track_caller]
-pub(super) fn spsc<T>(capacity: Option<usize>) -> (Sender<T, Spsc>, Receiver<T, Spsc>) {
-    let (store, tx, rx) = ToOne::spsc(capacity);
-    let shared = Shared::new(store, None);
-    (Sender::new(shared.clone(), tx), Receiver::new(shared, rx))
+    (Sender::new(shared.clone(), ()), Receiver::new(shared, only))
 }

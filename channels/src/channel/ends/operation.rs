@@ -182,14 +182,14 @@ impl<W: Work> Operation<W> {
 impl<W: Work> Future for Operation<W> {
     type Output = W::Output;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<W::Output> {
-        ready!(probe::poll_budget(cx));
+        ready!(probe::poll_spend(cx));
         let this = self.project();
         let polled = this.work.poll(this.place, None, cx);
-        match polled {
-            Poll::Ready(_) => probe::spend(),
-            Poll::Pending => probe::waiting(W::WAIT, this.work.address(), Some(this.location)),
+        if polled.is_pending() {
+            probe::unspend();
+            probe::waiting(W::WAIT, this.work.address(), Some(this.location));
         }
         polled
     }

@@ -70,7 +70,7 @@ impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
     }
 
     /// The answer to a receiver of a container.
-    #[inline]
+    #[inline(always)]
     fn finish(&self, answer: Result<T, IsClosed>) -> Result<T, RecvError> {
         let message = answer.map_err(|IsClosed| RecvError)?;
         self.shared.received();
@@ -153,7 +153,7 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Receive<'_, T, K, R> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll(
         &mut self,
         place: Pin<&mut Place>,

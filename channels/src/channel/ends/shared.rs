@@ -81,7 +81,7 @@ impl<T, K: Kind> Shared<T, K> {
 
     /// What `poll_claim` and its kin take, for a sender. Takes the message out of `message` when that is
     /// sent.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_room(
         &self,
         tx: &mut Tx<T, K>,
@@ -96,7 +96,7 @@ impl<T, K: Kind> Shared<T, K> {
     }
 
     /// What `poll_claim` and its kin take, for a receiver.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_message(&self, rx: &mut Rx<T, K>) -> Option<Result<T, IsClosed>> {
         match self.store.pop(rx) {
             Pop::Got(message) => Some(Ok(message)),
@@ -106,7 +106,7 @@ impl<T, K: Kind> Shared<T, K> {
     }
 
     /// To be called after each message that was put in.
-    #[inline]
+    #[inline(always)]
     pub(super) fn sent(&self) {
         self.messages.release(|| self.store.ready());
         if let Some(flow) = &self.flow {
@@ -115,7 +115,7 @@ impl<T, K: Kind> Shared<T, K> {
     }
 
     /// To be called after each message that was taken out.
-    #[inline]
+    #[inline(always)]
     pub(super) fn received(&self) {
         self.room.release(|| self.store.free());
         if let Some(flow) = &self.flow {
@@ -233,7 +233,7 @@ pub(super) fn tell(waker: Option<Waker>) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn answer(push: Push) -> Option<Result<(), IsClosed>> {
     match push {
         Push::Done => Some(Ok(())),
