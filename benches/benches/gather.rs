@@ -1,12 +1,13 @@
-//! Many futures in one task, by criterion: `filch::gather` and `as_completed` against `join_all` and `FuturesUnordered`
-//! of futures, and against tokio's `JoinSet`, which makes each a task. All on one executor, tokio's, on one thread.
+//! Many futures in one task, by criterion: `filch::gather` and `as_completed` against `join_all` and
+//! `FuturesUnordered` of futures, and against tokio's `JoinSet`, which makes each a task. All on one
+//! executor, tokio's, on one thread.
 //!
 //! *ready*: each future is ready at once. *once*: each yields once, and wakes itself. *told*: each waits for a message
-//! of its own, and another task sends them one after another, so that each wakes the whole. *flood*: the same, but
-//! all are sent before the whole is polled again.
+//! of its own, and another task sends them one after another, so that each wakes the whole. *flood*: the
+//! same, but all are sent before the whole is polled again.
 //!
-//! For 30 futures or fewer `join_all` has no wakers of their own: it polls all whenever one is woken. So it is ahead where
-//! all are woken together, and behind where they are woken one by one.
+//! For 30 futures or fewer `join_all` has no wakers of their own: it polls all whenever one is woken. So it
+//! is ahead where all are woken together, and behind where they are woken one by one.
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
 use std::task::Poll;

@@ -11,7 +11,8 @@ use filch::sync::{Barrier, Lock, lock_all, lock_all_blocking};
 
 use crate::story::{self, Halves, Story, each_task, each_thread};
 
-pub(crate) const ABOUT: &str = "an account that many take money out of: one critical section for check and update, and what happens without";
+pub(crate) const ABOUT: &str =
+    "an account that many take money out of: check and update in one critical section, or in two";
 
 /// Many take money out of one account at once, on threads and on tasks.
 ///

@@ -14,7 +14,8 @@ use filch::wait_for;
 
 use crate::story::{self, Halves, Story, each_task, each_thread};
 
-pub(crate) const ABOUT: &str = "a circle of locks: how all wait for ever or run in step, and the cures: order, `lock_all`, back-off by chance";
+pub(crate) const ABOUT: &str =
+    "a circle of locks, deadlock and livelock; the cures: order, `lock_all`, back-off by chance";
 
 /// Philosophers sit round a table, with a fork between any two, and each needs both of its forks to eat.
 ///

@@ -13,7 +13,8 @@ use filch::channel::{self, Receiver, Sender};
 
 use crate::story::{self, Halves, Story};
 
-pub(crate) const ABOUT: &str = "a chain of channels, with a thread or a task for each prime, that ends when nobody listens to it any more";
+pub(crate) const ABOUT: &str =
+    "a chain of channels, a thread or a task for each prime; it ends when nobody listens any more";
 
 /// Finds prime numbers by a chain of stages, each a thread or a task, with a channel between any two.
 ///

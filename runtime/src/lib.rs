@@ -19,6 +19,8 @@ mod scheduler;
 mod async_fd;
 #[cfg_attr(filch_loom, allow(dead_code))]
 pub mod gather;
+#[cfg(not(filch_loom))]
+pub mod generator;
 #[cfg(all(feature = "hyper", not(filch_loom)))]
 pub mod hyper;
 #[cfg(not(filch_loom))]
@@ -59,6 +61,7 @@ mod front {
         AllFailed, AsCompleted, FutureExt, Gather, Wait, any, as_completed, gather, gather as join_all, race,
         shield, try_gather, try_gather as try_join_all, wait,
     };
+    pub use crate::generator::{Generator, TryGenerator, Yielder, generator, generator_with, try_generator};
     pub use crate::local::spawn_local;
     pub use crate::runtime::{Handle, Runtime};
     pub use crate::scheduler::metrics::Metrics;
@@ -70,6 +73,7 @@ mod front {
     pub use filch_channels::probe::{Holder, Wait as WaitKind, holder_of};
     pub use filch_channels::{channel, sync, testing};
     pub use filch_macros::{main, test};
+    pub use futures_lite::stream;
 
     #[doc(hidden)]
     pub use crate::macros::support as __private;

@@ -1,4 +1,5 @@
-//! The promises of `gather`, its kin and its macros: order, who is polled and how often, borrowing, panics, drops.
+//! The promises of `gather`, its kin and its macros: order, who is polled and how often, borrowing, panics,
+//! drops.
 #![allow(missing_docs)]
 
 #[path = "gather/gate.rs"]

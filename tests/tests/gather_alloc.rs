@@ -1,5 +1,5 @@
-//! How often `gather` and its kin allocate: the same for two futures and for a hundred thousand. In a binary of its
-//! own, since its allocator counts for all.
+//! How often `gather` and its kin allocate: the same for two futures and for a hundred thousand. In a binary
+//! of its own, since its allocator counts for all.
 #![allow(missing_docs)]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,5 +1,5 @@
-//! The promises of `race`, `any`, `as_completed`, `wait` and `shield`: who wins, what becomes of the others, and
-//! limits of time to the tick.
+//! The promises of `race`, `any`, `as_completed`, `wait` and `shield`: who wins, what becomes of the others,
+//! and limits of time to the tick.
 #![allow(missing_docs)]
 
 #[path = "gather/gate.rs"]

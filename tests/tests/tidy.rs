@@ -42,6 +42,7 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("net", &["async_fd", "context", "driver", "io", "time", "sync", "root"]),
     Room("signal", &["async_fd", "context", "driver", "io", "sync"]),
     // `crate::spawn` is the function, which `lib.rs` re-exports; it reads as the room of the same name.
+    Room("generator", &[]),
     Room("hyper", &["async_fd", "context", "io", "net", "time", "root", "spawn"]),
     Room("tokio_io", &["async_fd", "context", "io", "net"]),
     Room("local", &["context", "scheduler", "task", "sync", "util"]),
@@ -109,6 +110,7 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/driver/timerfd.rs",
     "runtime/src/gather/ready.rs",
     "runtime/src/gather/set.rs",
+    "runtime/src/generator/core.rs",
     "runtime/src/hyper.rs",
     "runtime/src/local.rs",
     "runtime/src/hyper.rs",

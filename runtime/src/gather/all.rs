@@ -1,7 +1,7 @@
 //! Layer 3, gather. All of many: `gather`, `settled`, `try_gather`.
 //!
-//! Owns what becomes of each output: kept in the place of its child until the last one is there, or, for an error
-//! that ends the whole, handed out at once. Called by users.
+//! Owns what becomes of each output: kept in the place of its child until the last one is there, or, for an
+//! error that ends the whole, handed out at once. Called by users.
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
@@ -15,8 +15,8 @@ use crate::util::wake::guarded;
 
 /// Waits for all `futures` and gives their outputs in the order of the arguments.
 ///
-/// Python's `asyncio.gather`, JavaScript's `Promise.all` for what cannot fail, and `join_all` of others, under
-/// which name it is here too. The futures may borrow. For a few of different types there is
+/// Python's `asyncio.gather`, JavaScript's `Promise.all` for what cannot fail, and `join_all` of others,
+/// under which name it is here too. The futures may borrow. For a few of different types there is
 /// [`gather!`](crate::gather!), and for those that may fail [`try_gather()`].
 ///
 /// # Examples
@@ -52,9 +52,10 @@ pub struct Gather<F: Future>(Set<F, F::Output>);
 impl<F: Future> Gather<F> {
     /// Catches the panics of the futures: each output comes as a `Result`, whose error tells of the panic.
     ///
-    /// `return_exceptions=True` in Python, `Promise.allSettled` in JavaScript. The error carries the index of the
-    /// future as its name, the line that called this as its location, and the id of the task that polled it.
-    /// Futures that give a `Result` of their own, handles of tasks among them, need this only for their panics.
+    /// `return_exceptions=True` in Python, `Promise.allSettled` in JavaScript. The error carries the index of
+    /// the future as its name, the line that called this as its location, and the id of the task that polled
+    /// it. Futures that give a `Result` of their own, handles of tasks among them, need this only for their
+    /// panics.
     ///
     /// # Examples
     /// ```
@@ -128,8 +129,8 @@ impl<F: Future> Future for Settled<F> {
 /// Waits for all `futures`, or for the first that fails: all outputs in the order of the arguments, or that
 /// error.
 ///
-/// JavaScript's `Promise.all`, but the others do not go on after an error: they are dropped before it is given.
-/// To let them go on, gather the handles of tasks; to see all errors, [`gather()`] the results.
+/// JavaScript's `Promise.all`, but the others do not go on after an error: they are dropped before it is
+/// given. To let them go on, gather the handles of tasks; to see all errors, [`gather()`] the results.
 ///
 /// # Examples
 /// ```

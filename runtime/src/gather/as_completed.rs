@@ -16,11 +16,12 @@ use crate::time::{Duration, Elapsed, Instant, Timeout, timeout_at};
 
 /// The outputs of `futures` in the order in which they are done: a [`Stream`].
 ///
-/// Python's `asyncio.as_completed`. Outputs that come in one poll are in the order of the arguments. To know which
-/// future an output came from, see [`as_completed_keyed()`].
+/// Python's `asyncio.as_completed`. Outputs that come in one poll are in the order of the arguments. To know
+/// which future an output came from, see [`as_completed_keyed()`].
 ///
-/// The futures are polled while somebody waits for the next output, and stand still otherwise: what is done with
-/// an output had better not take long. Futures that must go on meanwhile are spawned, and their handles given here.
+/// The futures are polled while somebody waits for the next output, and stand still otherwise: what is done
+/// with an output had better not take long. Futures that must go on meanwhile are spawned, and their handles
+/// given here.
 ///
 /// # Examples
 /// ```
@@ -106,7 +107,8 @@ impl<F: Future> AsCompleted<F> {
 
     /// Limits the time for all of them together. Python's `as_completed(.., timeout=..)`.
     ///
-    /// When it is over, the stream gives one error, and then ends. An output that is ready by then comes first.
+    /// When it is over, the stream gives one error, and then ends. An output that is ready by then comes
+    /// first.
     ///
     /// # Examples
     /// ```

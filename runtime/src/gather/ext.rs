@@ -1,6 +1,7 @@
 //! Layer 3, gather. What can be said of one future after another: `FutureExt`.
 //!
-//! Owns the futures that its methods make, and the rule of each: whether what comes after runs. Called by users.
+//! Owns the futures that its methods make, and the rule of each: whether what comes after runs. Called by
+//! users.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -38,8 +39,8 @@ const AGAIN: &str = "a future was polled again after it had been ready";
 /// ```
 ///
 /// # Cancel safety
-/// As the futures in the chain: what is dropped half way drops the step that it is in, and the later ones do not
-/// begin. The callback of [`finally`](Self::finally) runs also then.
+/// As the futures in the chain: what is dropped half way drops the step that it is in, and the later ones do
+/// not begin. The callback of [`finally`](Self::finally) runs also then.
 pub trait FutureExt: Future + Sized {
     /// Changes the output by `f`.
     fn map<C, T>(self, f: C) -> Map<Self, C>
@@ -86,8 +87,8 @@ pub trait FutureExt: Future + Sized {
         OrElse { chain: Chain::first(self, f) }
     }
 
-    /// Calls `f` once, after the future is gone, however that came about: it was ready, it panicked, or it was
-    /// dropped, be it before its first poll.
+    /// Calls `f` once, after the future is gone, however that came about: it was ready, it panicked, or it
+    /// was dropped, be it before its first poll.
     fn finally<C>(self, f: C) -> Finally<Self, C>
     where
         C: FnOnce(),

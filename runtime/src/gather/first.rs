@@ -13,9 +13,9 @@ use super::set::{Done, Set, debug_by_set};
 
 /// Waits for the first of `futures` that is done, well or badly, and gives its output.
 ///
-/// JavaScript's `Promise.race`. The others are dropped before it is ready. Of several that are ready in one poll the
-/// first argument wins. For a few futures of different types there is [`select!`](crate::select!); to keep the losers,
-/// [`wait()`](super::wait()).
+/// JavaScript's `Promise.race`. The others are dropped before it is ready. Of several that are ready in one
+/// poll the first argument wins. For a few futures of different types there is [`select!`](crate::select!);
+/// to keep the losers, [`wait()`](super::wait()).
 ///
 /// # Examples
 /// ```
@@ -63,8 +63,8 @@ impl<F: Future> Future for Race<F> {
 
 /// Waits for the first of `futures` that ends well, and gives what it gave.
 ///
-/// JavaScript's `Promise.any`. The others are dropped before it is ready. Errors are collected, and count only when
-/// no future is left.
+/// JavaScript's `Promise.any`. The others are dropped before it is ready. Errors are collected, and count
+/// only when no future is left.
 ///
 /// # Examples
 /// ```

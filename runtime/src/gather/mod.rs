@@ -12,20 +12,21 @@
 //! | some, and keep the others                          | [`wait()`]                             |
 //! | one that must go on though nobody waits any more   | [`shield()`]                           |
 //!
-//! All but [`shield()`] poll their futures in place: nothing is spawned, so futures may borrow, need not be `Send`,
-//! and are cancelled by dropping what waits for them. They run on one thread at a time; to use more, spawn tasks
-//! and gather their handles. They need no runtime of ours, but for the forms with a time limit.
+//! All but [`shield()`] poll their futures in place: nothing is spawned, so futures may borrow, need not be
+//! `Send`, and are cancelled by dropping what waits for them. They run on one thread at a time; to use more,
+//! spawn tasks and gather their handles. They need no runtime of ours, but for the forms with a time limit.
 //!
 //! # What it costs
-//! A future is polled once at first, and then only when it was woken. If the iterator knows how many there are,
-//! the allocations are four at most, be it for a hundred thousand: one for the futures, one for the outputs, and one more if any
-//! future has to wait, two if there are more than 64. One poll polls at most 128 futures, and no more than
-//! the budget of the task allows; then the task yields, so that many futures which are ready do not hog the thread.
+//! A future is polled once at first, and then only when it was woken. If the iterator knows how many there
+//! are, the allocations are four at most, be it for a hundred thousand: one for the futures, one for the
+//! outputs, and one more if any future has to wait, two if there are more than 64. One poll polls at most 128
+//! futures, and no more than the budget of the task allows; then the task yields, so that many futures which
+//! are ready do not hog the thread.
 //!
 //! # Panics of a future
-//! A panic in a future goes on through the poll of the one that waits for it, as if the future had been awaited
-//! there; the others are dropped as the stack unwinds. Whoever catches it outside and polls again gets another
-//! panic, that says so. [`Gather::settled`] catches it instead.
+//! A panic in a future goes on through the poll of the one that waits for it, as if the future had been
+//! awaited there; the others are dropped as the stack unwinds. Whoever catches it outside and polls again
+//! gets another panic, that says so. [`Gather::settled`] catches it instead.
 //!
 //! # Examples
 //! ```

@@ -1,19 +1,19 @@
 //! Layer 3, gather. Which children of a set were woken, and whom to tell: a waker for each child without an
 //! allocation for each.
 //!
-//! Owns one counted block for a whole set, [`Shared`]: a bit for each child, a tree of bits over them that leads to
-//! those which are set, and the waker of the parent, which is whoever polls the set. A child's waker is the address of
-//! a byte in the group of its bit, and one count of the block. The block is made when a child first keeps its
-//! waker, so that children which are ready at once cost none. Called by `set`, on the thread that polls, and by
-//! whoever wakes a child, on any.
+//! Owns one counted block for a whole set, [`Shared`]: a bit for each child, a tree of bits over them that
+//! leads to those which are set, and the waker of the parent, which is whoever polls the set. A child's waker
+//! is the address of a byte in the group of its bit, and one count of the block. The block is made when a
+//! child first keeps its waker, so that children which are ready at once cost none. Called by `set`, on the
+//! thread that polls, and by whoever wakes a child, on any.
 //!
 //! # The tree
-//! A bit of a word above says that a word below may have bits; the root is over all. The words between groups and root
-//! lie in the groups: the one over 64 groups in the first of these, and so on. Who wakes a child sets its bit,
-//! and goes up as long as the word was zero before: whoever made it other than zero has gone up, or is on the way. The
-//! parent goes down from the root, takes each word whole, and leaves zero; so each word that is not zero is on
-//! somebody's way up, or noted above, or the parent has noted it for itself. To wake many of a group costs one locked
-//! operation each, and to find them costs one for all.
+//! A bit of a word above says that a word below may have bits; the root is over all. The words between groups
+//! and root lie in the groups: the one over 64 groups in the first of these, and so on. Who wakes a child
+//! sets its bit, and goes up as long as the word was zero before: whoever made it other than zero has gone
+//! up, or is on the way. The parent goes down from the root, takes each word whole, and leaves zero; so each
+//! word that is not zero is on somebody's way up, or noted above, or the parent has noted it for itself. To
+//! wake many of a group costs one locked operation each, and to find them costs one for all.
 //!
 //! # The parent's sleep
 //! | the root           | children       | the parent                                  | who sets the first bit there |
@@ -23,9 +23,9 @@
 //! | bits, and `PARKED` | some were      | is woken by who set the first of the bits   | -                            |
 //! | bits               | some were      | is being polled: it looks before it sleeps  | -                            |
 //!
-//! A parent that cannot go from 0 to `PARKED` wakes itself. Whoever takes a waker out of `parent` wakes it after
-//! that. So one that finds `PARKED` and no waker is late: another took it after the parent had parked, and the poll
-//! that comes of that takes the root anew.
+//! A parent that cannot go from 0 to `PARKED` wakes itself. Whoever takes a waker out of `parent` wakes it
+//! after that. So one that finds `PARKED` and no waker is late: another took it after the parent had parked,
+//! and the poll that comes of that takes the root anew.
 
 use std::mem::{ManuallyDrop, offset_of};
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
@@ -129,16 +129,17 @@ impl Shared {
     #[inline]
     fn lend<R>(&self, index: usize, f: impl FnOnce(&mut Context<'_>) -> R) -> R {
         let data = self.group(index / WIDTH).data(index % WIDTH);
-        // SAFETY: this table takes its data to be a place in a live block, and it is that while `f` runs. The waker is
-        // never dropped, so no count is given back that was not taken.
+        // SAFETY: this table takes its data to be a place in a live block, and it is that while `f` runs. The
+        // waker is never dropped, so no count is given back that was not taken.
         let waker = ManuallyDrop::new(unsafe { Waker::new(data, &MADE) });
         f(&mut Context::from_waker(&waker))
     }
 
     /// Notes that a child of this group was woken, and wakes the parent if that is parked.
     fn wake(&self, group: &Group, place: usize) {
-        // Ordering: Release, here and below, pairs with the `swap` in `Ready::descend`, also when bits were there before:
-        // the poll to come sees what was written before this wake, and who takes a word sees the bits in the words below.
+        // Ordering: Release, here and below, pairs with the `swap` in `Ready::descend`, also when bits were
+        // there before: the poll to come sees what was written before this wake, and who takes a word sees
+        // the bits in the words below.
         if group.bits.fetch_or(1 << place, Release) != 0 {
             return;
         }
@@ -149,9 +150,9 @@ impl Shared {
             }
             index /= WIDTH;
         }
-        // Ordering: Release pairs with the `swap` in `Ready::take`. A `PARKED` that is read here needs no more: the lock
-        // below comes after the one under which the waker was left, or it would order this read before the write that it
-        // reads.
+        // Ordering: Release pairs with the `swap` in `Ready::take`. A `PARKED` that is read here needs no
+        // more: the lock below comes after the one under which the waker was left, or it would order this
+        // read before the write that it reads.
         if self.root.fetch_or(1 << index, Release) == PARKED {
             let parent = self.parent.lock().take();
             if let Some(parent) = parent {
@@ -170,8 +171,9 @@ pub(super) struct Ready {
     taken: [(u64, usize); LEVELS],
     /// The child being polled, while there is no block.
     lent: AtomicUsize,
-    /// Of the first group, who was woken in its own poll while there was no block: those who do no more than yield
-    /// need none. Written in a poll of a child, and then only its own bit, so that no locked operation is needed.
+    /// Of the first group, who was woken in its own poll while there was no block: those who do no more than
+    /// yield need none. Written in a poll of a child, and then only its own bit, so that no locked operation
+    /// is needed.
     own: AtomicU64,
     /// A waker lies in `parent` that nobody is going to take.
     left: bool,
@@ -194,7 +196,8 @@ impl Ready {
     /// Takes note of those woken since the last time. All that was taken before has been looked at.
     pub(super) fn take(&mut self) {
         debug_assert!(self.taken.iter().all(|(bits, _)| *bits == 0), "what was taken before is still there");
-        // Relaxed, here and elsewhere: whoever wrote it did so while it borrowed a waker from us, and that is over.
+        // Relaxed, here and elsewhere: whoever wrote it did so while it borrowed a waker from us, and that is
+        // over.
         let own = self.own.load(Relaxed);
         if own != 0 {
             self.own.store(0, Relaxed);
@@ -203,7 +206,8 @@ impl Ready {
         let Some(shared) = self.shared.get() else { return };
         if own != 0 {
             // With those that others woke, so that none of the group is found twice.
-            // Ordering: Acquire pairs with the `fetch_or` in `Shared::wake`: the polls see what came before the wakes.
+            // Ordering: Acquire pairs with the `fetch_or` in `Shared::wake`: the polls see what came before
+            // the wakes.
             self.taken[0].0 |= shared.first.bits.swap(0, Acquire);
         }
         // Ordering: Acquire pairs with the `fetch_or`s in `Shared::wake`: the bits below are seen.
@@ -230,8 +234,8 @@ impl Ready {
                 continue;
             };
             level -= 1;
-            // Ordering: Acquire pairs with the `fetch_or`s in `Shared::wake`: the polls see what came before the wakes, and
-            // the bits below are seen.
+            // Ordering: Acquire pairs with the `fetch_or`s in `Shared::wake`: the polls see what came before
+            // the wakes, and the bits below are seen.
             self.taken[level] = (shared.word(level, below).swap(0, Acquire), below);
             if level == 0 {
                 if self.taken[0].0 != 0 {
@@ -262,8 +266,8 @@ impl Ready {
             self.left = true;
             drop(stale);
         }
-        // Relaxed: whoever finds `PARKED` takes the waker under the lock, see there; and on failure the next poll takes
-        // the root.
+        // Relaxed: whoever finds `PARKED` takes the waker under the lock, see there; and on failure the next
+        // poll takes the root.
         shared.root.compare_exchange(0, PARKED, Relaxed, Relaxed).is_ok()
     }
 
@@ -275,13 +279,14 @@ impl Ready {
         }
         // Relaxed: see `own`.
         self.lent.store(index, Relaxed);
-        // SAFETY: this table takes its data to be a `Ready` that is polling a child, and it is one while `f` runs.
+        // SAFETY: this table takes its data to be a `Ready` that is polling a child, and it is one while `f`
+        // runs.
         let waker = ManuallyDrop::new(unsafe { Waker::new(std::ptr::from_ref(self).cast(), &UNMADE) });
         f(&mut Context::from_waker(&waker))
     }
 
-    /// Runs `f` with the index and the waker of the child that was found, in the order of the indices until all that was
-    /// taken is through. From here on it can be woken again.
+    /// Runs `f` with the index and the waker of the child that was found, in the order of the indices until
+    /// all that was taken is through. From here on it can be woken again.
     ///
     /// # Panics
     /// When none was found.
@@ -320,8 +325,9 @@ impl Drop for Ready {
     }
 }
 
-/// The wakers of a block that is there. "Their data is a place in a group of a live block, and each is one count of
-/// it": `clone` counts, `wake` and `drop` give back, and `Shared::lend` vouches for the one that is not counted.
+/// The wakers of a block that is there. "Their data is a place in a group of a live block, and each is one
+/// count of it": `clone` counts, `wake` and `drop` give back, and `Shared::lend` vouches for the one that is
+/// not counted.
 static MADE: RawWakerVTable = RawWakerVTable::new(
     |data| {
         // SAFETY: the data of these wakers is a place in a live block.
@@ -348,8 +354,8 @@ static MADE: RawWakerVTable = RawWakerVTable::new(
     },
 );
 
-/// What a waker stands for: the block, the group, and the place of the child in it. To take the block out of its
-/// wrapper is to take over the waker's count.
+/// What a waker stands for: the block, the group, and the place of the child in it. To take the block out of
+/// its wrapper is to take over the waker's count.
 ///
 /// # Safety
 /// `data` comes from [`Group::data`], and the block of the group lives as long as what is returned is used.
@@ -357,18 +363,19 @@ unsafe fn open<'a>(data: *const ()) -> (ManuallyDrop<Arc<Shared>>, &'a Group, us
     // SAFETY: it points to a byte of `Group::places`, which are never written.
     let place = usize::from(unsafe { *data.cast::<u8>() });
     let group = data.wrapping_byte_sub(offset_of!(Group, places) + place).cast::<Group>();
-    // SAFETY: back at the start of the group, from which `Group::data` set out, and which lives with its block.
+    // SAFETY: back at the start of the group, from which `Group::data` set out, and which lives with its
+    // block.
     let group = unsafe { &*group };
     // Relaxed: written before any waker was made.
     let shared = group.shared.load(Relaxed);
-    // SAFETY: `Shared::new` got the address from the `Arc` of the block, which lives; the wrapper gives no count
-    // back that is not ours.
+    // SAFETY: `Shared::new` got the address from the `Arc` of the block, which lives; the wrapper gives no
+    // count back that is not ours.
     (ManuallyDrop::new(unsafe { Arc::from_raw(shared) }), group, place)
 }
 
-/// The wakers that are lent while there is no block. "Their data is a `Ready` that is polling the child which it has
-/// lent the waker to", and they are no count of anything: to clone one makes the block, and gives a waker of the other
-/// kind.
+/// The wakers that are lent while there is no block. "Their data is a `Ready` that is polling the child which
+/// it has lent the waker to", and they are no count of anything: to clone one makes the block, and gives a
+/// waker of the other kind.
 static UNMADE: RawWakerVTable = RawWakerVTable::new(
     |data| {
         // SAFETY: the data of these wakers is a live `Ready`.

@@ -1,10 +1,11 @@
-//! Layer 3, gather. A set of children that are polled in place: who is polled, in what order, and for how long.
+//! Layer 3, gather. A set of children that are polled in place: who is polled, in what order, and for how
+//! long.
 //!
 //! Owns the children, each in its slot until its output takes the slot or leaves the set, and the rule of a
 //! *turn*: a poll of the set polls each child that was woken once, at most [`TURN`] in all, and none once the budget of
-//! the task is spent. What is left waits for the next poll, for which the set wakes its
-//! parent. So a large set does not hog its thread, and children that wake each other cannot keep it in one
-//! poll. What becomes of the outputs is up to the files that use this: `all`, `first`, `as_completed`, `wait`.
+//! the task is spent. What is left waits for the next poll, for which the set wakes its parent. So a large
+//! set does not hog its thread, and children that wake each other cannot keep it in one poll. What becomes of
+//! the outputs is up to the files that use this: `all`, `first`, `as_completed`, `wait`.
 
 use std::fmt;
 use std::pin::Pin;
@@ -83,7 +84,8 @@ impl Turn {
         Poll::Ready(())
     }
 
-    /// One was polled. It is paid for after its poll, so that one which needs an operation gets it out of the last one left.
+    /// One was polled. It is paid for after its poll, so that one which needs an operation gets it out of the
+    /// last one left.
     #[inline]
     fn polled(&self) {
         if self.has_budget {
@@ -208,7 +210,8 @@ impl<F: Future, K> Set<F, K> {
 }
 
 impl<F: Future + Unpin, K> Set<F, K> {
-    /// What was kept, and the children that are not done, each with its place. The set must not be polled again.
+    /// What was kept, and the children that are not done, each with its place. The set must not be polled
+    /// again.
     pub(super) fn split(&mut self) -> Parts<F, K> {
         self.over = true;
         let slots = std::mem::replace(&mut self.slots, Box::pin([]));
@@ -224,7 +227,8 @@ impl<F: Future + Unpin, K> Set<F, K> {
     }
 }
 
-/// Polls one child, if it is not done, for one that is may still be woken. `Some`: the poll of the set stops there.
+/// Polls one child, if it is not done, for one that is may still be woken. `Some`: the poll of the set stops
+/// there.
 #[inline(always)]
 fn poll_slot<F, K, R>(
     slots: Pin<&mut [Slot<F, K>]>,

@@ -8,12 +8,12 @@ use std::task::{Context, Poll};
 
 use crate::{JoinError, JoinHandle};
 
-/// Protects `future` from being cancelled: it runs as a task of its own, from now on, and to its end, whether or not
-/// what this returns is awaited, or dropped half way.
+/// Protects `future` from being cancelled: it runs as a task of its own, from now on, and to its end, whether
+/// or not what this returns is awaited, or dropped half way.
 ///
-/// Python's `asyncio.shield`. For what must not stop in the middle, such as to write a record, while the wait for
-/// it may be given up: `wait_for(shield(write()), limit)`. Only the end of the runtime cancels it, so whoever ends
-/// that waits for it first.
+/// Python's `asyncio.shield`. For what must not stop in the middle, such as to write a record, while the wait
+/// for it may be given up: `wait_for(shield(write()), limit)`. Only the end of the runtime cancels it, so
+/// whoever ends that waits for it first.
 ///
 /// # Examples
 /// ```
@@ -31,8 +31,8 @@ use crate::{JoinError, JoinHandle};
 /// ```
 ///
 /// # Errors
-/// [`JoinError`] when the future panicked, or the runtime ended before it. A panic that nobody waits for any more
-/// goes to the runtime's panic policy.
+/// [`JoinError`] when the future panicked, or the runtime ended before it. A panic that nobody waits for any
+/// more goes to the runtime's panic policy.
 ///
 /// # Panics
 /// Outside of a runtime.

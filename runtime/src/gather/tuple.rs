@@ -1,8 +1,8 @@
 //! Layer 3, gather. A few futures of different types: `gather!` and `try_gather!`.
 //!
-//! Owns their futures as a nested list, `List(first, List(second, End))`, because a macro cannot name a type for
-//! each of them otherwise; the outputs are nested alike, and the macro flattens them. No allocation, and no waker
-//! for each: every future that is not done is polled at each wake. Called by the macros only.
+//! Owns their futures as a nested list, `List(first, List(second, End))`, because a macro cannot name a type
+//! for each of them otherwise; the outputs are nested alike, and the macro flattens them. No allocation, and
+//! no waker for each: every future that is not done is polled at each wake. Called by the macros only.
 #![forbid(unsafe_code)]
 #![allow(missing_debug_implementations, missing_docs)]
 
@@ -16,10 +16,10 @@ use pin_project_lite::pin_project;
 
 /// Waits for all of a few futures, which may be of different types, and gives their outputs as a tuple.
 ///
-/// Python's `a, b = await gather(f(), g())`, and tokio's `join!`. The futures are polled in place by this task and may
-/// borrow. Anything that is [`IntoFuture`] will do. They are polled in order at first; then each that is not
-/// done is polled whenever one was woken, and a different one first each time, so that none can eat the budget of the
-/// others. For many of one type, there is [`gather()`](fn@crate::gather).
+/// Python's `a, b = await gather(f(), g())`, and tokio's `join!`. The futures are polled in place by this
+/// task and may borrow. Anything that is [`IntoFuture`] will do. They are polled in order at first; then each
+/// that is not done is polled whenever one was woken, and a different one first each time, so that none can
+/// eat the budget of the others. For many of one type, there is [`gather()`](fn@crate::gather).
 ///
 /// # Examples
 /// ```
@@ -40,8 +40,8 @@ macro_rules! gather {
     ($($future:expr),* $(,)?) => { $crate::__gather!(@names Whole [] [$($future,)*] [$($future,)*]) };
 }
 
-/// Waits for all of a few futures that give a [`Result`], or for the first error: `Ok` of a tuple of the values, or
-/// that error. The others are dropped before it is given.
+/// Waits for all of a few futures that give a [`Result`], or for the first error: `Ok` of a tuple of the
+/// values, or that error. The others are dropped before it is given.
 ///
 /// tokio's `try_join!`. The errors must be of one type. Otherwise as [`gather!`](macro@crate::gather).
 ///
@@ -69,8 +69,8 @@ macro_rules! try_gather {
     ($($future:expr),* $(,)?) => { $crate::__gather!(@names TryWhole [] [$($future,)*] [$($future,)*]) };
 }
 
-/// The machinery of [`gather!`]: `@names` makes a name for each output, `@list` nests the futures, and `@pattern` the
-/// names.
+/// The machinery of [`gather!`]: `@names` makes a name for each output, `@list` nests the futures, and
+/// `@pattern` the names.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __gather {
@@ -143,8 +143,8 @@ pub trait Children<R, S> {
     type Outputs;
     const COUNT: u32;
 
-    /// Polls the futures of `range` that are not done, in order; `index` is the place of the first one of this list
-    /// among all. Continues with whether all of this list are done.
+    /// Polls the futures of `range` that are not done, in order; `index` is the place of the first one of
+    /// this list among all. Continues with whether all of this list are done.
     fn poll_range(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,7 +1,7 @@
 //! Layer 3, gather. Some of many, and the others back: `wait`, asyncio's by that name.
 //!
-//! Owns the modes, each a type of its own: so `FirstError` can ask for outputs that may be errors, and the others
-//! take any. Called by users.
+//! Owns the modes, each a type of its own: so `FirstError` can ask for outputs that may be errors, and the
+//! others take any. Called by users.
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
@@ -54,12 +54,12 @@ impl<T> Mode<T> for Wait::All {
     }
 }
 
-/// Waits until the first of `futures` is done, or the first that fails, or all, and gives back those that are not
-/// done.
+/// Waits until the first of `futures` is done, or the first that fails, or all, and gives back those that are
+/// not done.
 ///
-/// Python's `asyncio.wait`. Each output, and each future that is left, comes with its place among the arguments,
-/// and in that order. More than one may be done, since all that are woken at once are polled. Without futures it
-/// is ready at once.
+/// Python's `asyncio.wait`. Each output, and each future that is left, comes with its place among the
+/// arguments, and in that order. More than one may be done, since all that are woken at once are polled.
+/// Without futures it is ready at once.
 ///
 /// The futures must be [`Unpin`], as they are handed back: handles of tasks are, others are boxed
 /// (`Box::pin(future)`) or pinned and borrowed (`pin!(future)`).
@@ -111,8 +111,8 @@ impl<F: Future + Unpin, M: Mode<F::Output> + Unpin> Waiting<F, M> {
         self.deadline(Instant::now() + duration)
     }
 
-    /// Limits the time: at the deadline it gives what is done by then. Python's `wait(.., timeout=..)`, which is no
-    /// error either.
+    /// Limits the time: at the deadline it gives what is done by then. Python's `wait(.., timeout=..)`, which
+    /// is no error either.
     ///
     /// # Examples
     /// ```

@@ -1,5 +1,5 @@
-//! Models of `ready`, on the code that ships: wakes against polls, against the end of the set, against a parent that
-//! changes its waker.
+//! Models of `ready`, on the code that ships: wakes against polls, against the end of the set, against a
+//! parent that changes its waker.
 
 use std::future::poll_fn;
 use std::task::{Poll, Wake, Waker};
@@ -49,8 +49,8 @@ fn drive(ready: &mut Ready, mut done: impl FnMut(usize) -> bool) {
     block::on(&mut parent, None).expect("no limit");
 }
 
-/// Two children of so many, each woken once by a thread of its own: none is missed, none comes twice, and what was
-/// written before is seen.
+/// Two children of so many, each woken once by a thread of its own: none is missed, none comes twice, and
+/// what was written before is seen.
 fn each_wake_brings_one_poll(children: usize, woken: [usize; 2]) {
     model(move || {
         let mut ready = Ready::new(children);
@@ -93,7 +93,8 @@ fn model_children_far_apart_are_woken() {
     each_wake_brings_one_poll(8, [0, 7]);
 }
 
-/// One child, woken by two threads: a wake that finds the child woken already brings what it wrote all the same.
+/// One child, woken by two threads: a wake that finds the child woken already brings what it wrote all the
+/// same.
 #[test]
 fn model_a_wake_beside_another_is_not_lost() {
     model(|| {
@@ -118,8 +119,8 @@ fn model_a_wake_beside_another_is_not_lost() {
     });
 }
 
-/// The set goes while its children are woken and their wakers are dropped: nothing is left behind, and the parent
-/// is woken twice at most. (Loom sees a block that is not freed.)
+/// The set goes while its children are woken and their wakers are dropped: nothing is left behind, and the
+/// parent is woken twice at most. (Loom sees a block that is not freed.)
 #[test]
 fn model_the_set_goes_while_children_are_woken() {
     model(|| {
@@ -148,8 +149,8 @@ fn model_the_set_goes_while_children_are_woken() {
     });
 }
 
-/// The parent is polled again with another waker while children are woken: who is woken after that poll wakes the
-/// new one.
+/// The parent is polled again with another waker while children are woken: who is woken after that poll wakes
+/// the new one.
 #[test]
 fn model_the_newest_waker_is_woken() {
     model(|| {
