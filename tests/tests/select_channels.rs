@@ -81,7 +81,7 @@ fn threads_with_a_deadline() {
         let sender = std::thread::spawn(move || tx.send_blocking(1));
         assert_eq!(Select::new().recv(&rx, |got| got.unwrap()).select_timeout(Duration::MAX), Ok(1));
         sender.join().unwrap().unwrap();
-        assert_eq!(Select::new().recv(&rx, |got| got.is_err()).select_blocking(), true);
+        assert!(Select::new().recv(&rx, |got| got.is_err()).select_blocking());
     });
 }
 
