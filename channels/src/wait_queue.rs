@@ -45,7 +45,8 @@
 //!    switch of tasks for each hand-over.
 //! 2. A waiter that came for its units in vain, or for which too few came free, was *overtaken*. At the 16th
 //!    time the **gate** is shut until it has been served: newcomers queue, and only those who are invited
-//!    take. A count, not a clock, so that the same seed gives the same order.
+//!    take, if there is enough for those before them too. A count, not a clock, so that the same seed gives the
+//!    same order.
 //! 3. While the gate is shut, an invitation may also be taken up by any other future of the same task: same
 //!    id under a runtime with the probe, a waker that wakes the same elsewhere. The invited entry is then
 //!    absent. (A waker that was woken is gone, and only its address compared: should a new task have got the
@@ -732,9 +733,11 @@ impl Visit<'_> {
         }
         let mut sibling = None;
         let mut my_turn = true;
-        if want.is_units() && state != State::Woken && list.is_gate_shut() {
-            sibling = list.sibling(Some(self.me), caller);
-            my_turn = sibling.is_some();
+        if let (Want::Units(_, free), true) = (want, list.is_gate_shut()) {
+            if state != State::Woken || !list.is_covered(self.me, free()) {
+                sibling = list.sibling(Some(self.me), caller);
+                my_turn = sibling.is_some();
+            }
         }
         if my_turn {
             if let Some(taken) = take() {

@@ -386,8 +386,20 @@ generic! {
 }
 
 /// Public in private modules, since public traits name them; nobody else can.
-const SEALED: [&str; 7] =
-    ["Granted", "RawLock", "ends::Decision", "ends::Many", "ends::Meet", "ends::Party", "ends::Place"];
+const SEALED: [&str; 12] = [
+    "Granted",
+    "Many",
+    "RawLock",
+    "Sole",
+    "ends::Decision",
+    "ends::First",
+    "ends::Many",
+    "ends::Meet",
+    "ends::Only",
+    "ends::Party",
+    "ends::Place",
+    "ends::ToOne",
+];
 
 #[test]
 fn no_public_type_is_missing() {

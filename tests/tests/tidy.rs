@@ -195,6 +195,7 @@ const LONG_FILES: &[&str] = &[
     "channels/src/channel/broadcast/mod.rs",
     "channels/src/semaphore.rs",
     "channels/src/wait_queue.rs",
+    "channels/src/wait_queue/list.rs",
     // One test after another.
     "runtime/src/scheduler/tests/model.rs",
 ];

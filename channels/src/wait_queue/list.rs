@@ -405,6 +405,19 @@ impl List {
         if self.present == 0 { None } else { self.find(None, State::Waiting, State::Woken) }
     }
 
+    /// Whether `free` units cover `me`, which is present, and all who are before it. One who was invited in place
+    /// of another that left may have been invited too early.
+    pub(super) fn is_covered(&mut self, me: Link, mut free: usize) -> bool {
+        let mut cursor = None;
+        while let Some(link) = self.find(cursor, State::Waiting, State::Woken) {
+            match (free.checked_sub(self.entry(link, |entry| entry.word)), link == me) {
+                (Some(left), false) => (free, cursor) = (left, Some(link)),
+                (left, _) => return left.is_some(),
+            }
+        }
+        false
+    }
+
     /// An invited entry of the task that asks, other than `me`.
     pub(super) fn sibling(&mut self, me: Option<Link>, caller: Caller<'_>) -> Option<Link> {
         let mut cursor = None;

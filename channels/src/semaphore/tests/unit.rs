@@ -6,6 +6,7 @@ use super::*;
 use crate::probe::BUDGET;
 use crate::shim::thread;
 use crate::test_util::FakeTask;
+use crate::testing::poll_with;
 
 static CONST: Semaphore = Semaphore::new(1);
 
@@ -282,4 +283,26 @@ fn public_types_cross_threads() {
     crosses::<AcquireOwned>();
     crosses::<SemaphorePermit<'_>>();
     crosses::<OwnedSemaphorePermit>();
+}
+
+/// One who was invited because another left must not go ahead of who was invited before.
+#[test]
+fn an_invitation_that_was_passed_on_does_not_overtake() {
+    let semaphore = Semaphore::fair(2);
+    let wakers = [(); 4].map(|()| crate::testing::Wakes::new().1);
+    let mut first = Box::pin(semaphore.acquire_many(3));
+    assert!(poll_with(first.as_mut(), &wakers[0]).is_pending());
+    let mut second = Box::pin(semaphore.acquire_many(0));
+    assert!(poll_with(second.as_mut(), &wakers[1]).is_pending());
+    let mut third = Box::pin(semaphore.acquire_many(1));
+    assert!(poll_with(third.as_mut(), &wakers[2]).is_pending());
+    drop(first);
+    let mut fourth = Box::pin(semaphore.acquire_many(2));
+    assert!(poll_with(fourth.as_mut(), &wakers[3]).is_pending());
+    // The second and the third were invited; what the second leaves goes to the fourth.
+    drop(second);
+    assert!(poll_with(fourth.as_mut(), &wakers[3]).is_pending(), "the third comes first");
+    let Poll::Ready(Ok(permit)) = poll_with(third.as_mut(), &wakers[2]) else { panic!("its turn has come") };
+    drop(permit);
+    assert!(poll_with(fourth.as_mut(), &wakers[3]).is_ready());
 }
