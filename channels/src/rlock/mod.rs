@@ -99,6 +99,16 @@ impl<T> RLock<T> {
     /// inner.set(inner.get() + 1);
     /// assert_eq!((outer.get(), depth.depth()), (2, 2));
     /// ```
+    /// A `Cell` is not for [`new`](Self::new), whose guards may be on several threads:
+    /// ```compile_fail,E0277
+    /// let lock = filch_channels::sync::RLock::new(std::cell::Cell::new(0));
+    /// ```
+    /// Nor do its guards go to another thread:
+    /// ```compile_fail,E0277
+    /// let lock = filch_channels::sync::RLock::unsync(std::cell::Cell::new(0));
+    /// let guard = lock.lock_blocking();
+    /// std::thread::scope(|scope| drop(scope.spawn(move || guard.set(1))));
+    /// ```
     #[cfg(not(filch_loom))]
     #[must_use]
     pub const fn unsync(value: T) -> RLock<T> {

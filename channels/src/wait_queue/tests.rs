@@ -60,8 +60,10 @@ impl Pool {
         self.queue.release_one(|| self.free());
     }
 
-    fn poll(&self, waiter: Pin<&mut Waiter>, n: usize, cx: &mut Context<'_>) -> Poll<()> {
-        match waiter.poll_claim(&self.queue, n, || self.free(), || self.take(n), cx) {
+    fn poll(&self, waiter: Pin<&mut Waiter>, need: impl Into<Need>, cx: &mut Context<'_>) -> Poll<()> {
+        let need = need.into();
+        let n = need.units;
+        match waiter.poll_claim(&self.queue, need, || self.free(), || self.take(n), cx) {
             Poll::Ready(Outcome::Taken(())) => Poll::Ready(()),
             Poll::Ready(Outcome::Told(message)) => panic!("told {message}"),
             Poll::Pending => Poll::Pending,
@@ -71,6 +73,12 @@ impl Pool {
     async fn claim(&self, n: usize) {
         let mut waiter = pin!(Waiter::new());
         poll_fn(|cx| self.poll(waiter.as_mut(), n, cx)).await;
+    }
+
+    #[cfg(not(filch_loom))]
+    async fn claim_at(&self, units: usize, place: Place) {
+        let mut waiter = pin!(Waiter::new());
+        poll_fn(|cx| self.poll(waiter.as_mut(), Need { units, place }, cx)).await;
     }
 
     fn claim_blocking(&self, n: usize, deadline: Option<Instant>) -> bool {

@@ -80,6 +80,46 @@ fn served_in_the_order_of_arrival() {
     }
 }
 
+/// The front is before the back, and the head before both, whoever comes and goes meanwhile.
+#[test]
+fn served_by_place_and_then_by_arrival() {
+    use Place::{Back, Front, Head};
+    let places = [Back, Front, Back, Front, Head, Front, Back];
+    for goes in 0..=places.len() {
+        let pool = Arc::new(Pool::fair(0));
+        let mut line: Vec<_> = places
+            .iter()
+            .enumerate()
+            .map(|(id, &place)| {
+                let pool = pool.clone();
+                let future: Boxed = Box::pin(async move { pool.claim_at(1, place).await });
+                (id, place, future, Count::new())
+            })
+            .collect();
+        for (_, _, future, count) in &mut line {
+            assert!(count.poll(future.as_mut()).is_pending());
+        }
+        if goes < line.len() {
+            drop(line.remove(goes));
+            // A latecomer finds its place all the same.
+            let late = pool.clone();
+            let mut future: Boxed = Box::pin(async move { late.claim_at(1, Front).await });
+            let count = Count::new();
+            assert!(count.poll(future.as_mut()).is_pending());
+            line.push((7, Front, future, count));
+        }
+        let mut expected: Vec<_> = line.iter().map(|(id, place, ..)| (*id, *place)).collect();
+        expected.sort_by_key(|(_, place)| [Head, Front, Back].iter().position(|other| other == place));
+        for (id, _) in expected {
+            pool.put(1);
+            let woken = line.iter_mut().position(|(_, _, _, count)| count.get() == 1).unwrap();
+            let (served, _, mut future, count) = line.remove(woken);
+            assert_eq!(served, id, "when {goes} had gone");
+            assert!(count.poll(future.as_mut()).is_ready());
+        }
+    }
+}
+
 #[test]
 fn many_are_invited_by_one_release() {
     let pool = Arc::new(Pool::new(0));
