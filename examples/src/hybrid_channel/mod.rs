@@ -8,11 +8,13 @@ mod select;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use filch::channel::error::{RecvError, SendError, SendTimeoutError, TrySendError};
+use filch::channel::error::{RecvError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 use filch::channel::{self, Overflow, Receiver, State, Stats};
+use filch::sync::Event;
 use filch::wait_for;
 
 use crate::story::{self, Halves, Story};
@@ -185,9 +187,10 @@ struct HandingOver {
     nobody_there: Result<(), TrySendError<u32>>,
     /// The message comes back from a send that was given up.
     given_up: Option<u32>,
-    /// What was received, and how many had been by the time at which the send was done.
+    /// What was received, whether the receiver had come when the send was done, and what another got then.
     received: Result<u32, RecvError>,
-    before: u64,
+    came: bool,
+    another: Result<u32, TryRecvError>,
 }
 
 fn hand_over_blocking() -> HandingOver {
@@ -197,13 +200,23 @@ fn hand_over_blocking() -> HandingOver {
         Err(SendTimeoutError::Timeout(message)) => Some(message),
         _ => None,
     };
+    let comes = Arc::new(Event::new());
     let receiver = thread::spawn({
-        let rx = rx.clone();
-        move || rx.recv_blocking()
+        let (rx, comes) = (rx.clone(), comes.clone());
+        move || {
+            comes.set();
+            rx.recv_blocking()
+        }
     });
     tx.send_blocking(3).expect("there is a receiver");
-    let before = rx.stats().received;
-    HandingOver { nobody_there, given_up, received: receiver.join().expect("no receiver panics"), before }
+    let (came, another) = (comes.is_set(), rx.try_recv());
+    HandingOver {
+        nobody_there,
+        given_up,
+        received: receiver.join().expect("no receiver panics"),
+        came,
+        another,
+    }
 }
 
 async fn hand_over() -> HandingOver {
@@ -215,21 +228,32 @@ async fn hand_over() -> HandingOver {
         Err(_) => send.as_mut().into_inner(),
         Ok(_) => None,
     };
+    let comes = Arc::new(Event::new());
     let receiver = filch::spawn({
-        let rx = rx.clone();
-        async move { rx.recv().await }
+        let (rx, comes) = (rx.clone(), comes.clone());
+        async move {
+            comes.set();
+            rx.recv().await
+        }
     });
     tx.send(3).await.expect("there is a receiver");
-    let before = rx.stats().received;
-    HandingOver { nobody_there, given_up, received: receiver.await.expect("no receiver panics"), before }
+    let (came, another) = (comes.is_set(), rx.try_recv());
+    HandingOver {
+        nobody_there,
+        given_up,
+        received: receiver.await.expect("no receiver panics"),
+        came,
+        another,
+    }
 }
 
 fn tell_handing_over(story: &mut Story, seen: &HandingOver) {
-    story.part("A channel without room: a send is done when its message is received");
+    story.part("A channel without room: a send is done when a receiver has its message");
     story.equal("with no receiver about, `try_send` says", &seen.nobody_there, &Err(TrySendError::Full(1)));
     story.equal("a send that is given up gives its message back", seen.given_up, Some(2));
-    story.equal("received, when the send is done", seen.before, 1);
-    story.equal("and that is", seen.received, Ok(3));
+    story.is("a send is not done before a receiver has come", seen.came);
+    story.equal("which has the message then, so another finds", seen.another, Err(TryRecvError::Empty));
+    story.equal("and the first one gets", seen.received, Ok(3));
 }
 
 /// What a full channel does to those who send.
