@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::pace::{Answer, NEVER, Now, Pace, nanos};
+use super::pace::{Algorithm, Answer, NEVER, Now, Pace, nanos};
 
 /// So many tokens a period, and some more saved up: what [`TokenBucket`](super::TokenBucket) goes by.
 ///
@@ -55,7 +55,9 @@ impl Bucket {
     }
 }
 
-impl Pace for Bucket {
+impl Pace for Bucket {}
+
+impl Algorithm for Bucket {
     fn capacity(&self) -> usize {
         self.burst as usize
     }
