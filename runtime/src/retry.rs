@@ -1,7 +1,7 @@
 //! Layer 3. `retry`: does again what failed, after a pause that grows.
 //!
-//! Owns the policy, `Backoff`, and the loop. Jitter is drawn from the random numbers of `select!`, so under a
-//! paused clock it follows from the seed. Called by users.
+//! Owns the policy, `Backoff`, and the loop. Jitter is drawn from the random numbers of `select!`, so in a test
+//! on the paused clock it follows from the seed. Called by users.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
