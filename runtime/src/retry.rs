@@ -239,7 +239,9 @@ fn part(whole: Duration) -> Duration {
     Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32)
 }
 
-type Hook<F> = Option<Box<F>>;
+type When<'a, E> = dyn FnMut(&E) -> bool + Send + 'a;
+type After<'a, E> = dyn FnMut(&E) -> Option<Duration> + Send + 'a;
+type Told<'a, E> = dyn FnMut(&E, u32, Duration) + Send + 'a;
 
 /// [`retry()`] with more to say: which errors are worth another attempt, how long a server asks to wait, and
 /// who is told.
@@ -273,9 +275,9 @@ type Hook<F> = Option<Box<F>>;
 #[must_use = "nothing is done before `run`"]
 pub struct Retry<'a, E> {
     backoff: Backoff,
-    when: Hook<dyn FnMut(&E) -> bool + Send + 'a>,
-    after: Hook<dyn FnMut(&E) -> Option<Duration> + Send + 'a>,
-    told: Hook<dyn FnMut(&E, u32, Duration) + Send + 'a>,
+    when: Option<Box<When<'a, E>>>,
+    after: Option<Box<After<'a, E>>>,
+    told: Option<Box<Told<'a, E>>>,
 }
 
 impl<'a, E> Retry<'a, E> {

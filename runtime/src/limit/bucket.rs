@@ -120,10 +120,13 @@ mod tests {
 
     #[test]
     fn a_third_of_a_second_does_not_drift() {
-        let mut bucket = Bucket::new(3, SECOND, 1);
-        let ticks = passes(&mut bucket, 0, 3_000_001);
-        assert_eq!(ticks[..4], [0, 333_333_334, 666_666_667, 1_000_000_000]);
-        assert_eq!(ticks[3_000_000], 1_000_000 * 1_000_000_000);
+        let mut bucket = Bucket::new(3, SECOND, 2);
+        let ticks = passes(&mut bucket, 0, 3_000_002);
+        assert_eq!(ticks[..5], [0, 0, 333_333_334, 666_666_667, 1_000_000_000]);
+        assert_eq!(ticks[3_000_001], 1_000_000 * 1_000_000_000);
+        // A pacemaker saves up nothing, not even what is left of a nanosecond.
+        let mut pace = Bucket::new(3, SECOND, 1);
+        assert_eq!(passes(&mut pace, 0, 4), [0, 333_333_334, 666_666_668, 1_000_000_002]);
     }
 
     #[test]
