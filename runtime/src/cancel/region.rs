@@ -17,13 +17,26 @@ crate::task_local! {
 
 pub(crate) struct Region {
     pub(crate) token: CancelToken,
-    shielded: Mutex<usize>,
+    /// The region in which this one was made.
+    outer: Option<Arc<Region>>,
+    shielded: Mutex<Count>,
     settled: Notify,
 }
 
+#[derive(Default)]
+struct Count {
+    shielded: usize,
+    /// While there are any: has the outer region wait as well, though nobody may wait for this one any more.
+    held: Option<Shielded>,
+}
+
 impl Region {
-    pub(crate) fn new(token: CancelToken) -> Arc<Region> {
-        Arc::new(Region { token, shielded: Mutex::new(0), settled: Notify::new() })
+    /// With a token below `parent`, or else that of the region which this is made in.
+    pub(crate) fn new(parent: Option<&CancelToken>) -> Arc<Region> {
+        let outer = Region::current();
+        let parent = parent.or(outer.as_ref().map(|outer| &outer.token));
+        let token = parent.map_or_else(CancelToken::new, CancelToken::child);
+        Arc::new(Region { token, outer, shielded: Mutex::default(), settled: Notify::new() })
     }
 
     /// That of the child being polled.
@@ -38,12 +51,22 @@ impl Region {
 
     /// The region's end waits for what this returns to be dropped.
     pub(crate) fn shield(self: &Arc<Region>) -> Shielded {
-        *self.shielded.lock() += 1;
+        let held = self.shield_outer();
+        let mut count = self.shielded.lock();
+        count.shielded += 1;
+        let unused = if count.held.is_none() { std::mem::replace(&mut count.held, held) } else { held };
+        drop(count);
+        drop(unused);
         Shielded(self.clone())
     }
 
+    /// That of the outer region, if there is one.
+    pub(crate) fn shield_outer(&self) -> Option<Shielded> {
+        self.outer.as_ref().map(Region::shield)
+    }
+
     pub(crate) fn is_settled(&self) -> bool {
-        *self.shielded.lock() == 0
+        self.shielded.lock().shielded == 0
     }
 
     /// Waits until nothing shielded is left.
@@ -63,13 +86,15 @@ pub(crate) struct Shielded(Arc<Region>);
 
 impl Drop for Shielded {
     fn drop(&mut self) {
-        let is_last = {
-            let mut shielded = self.0.shielded.lock();
-            *shielded -= 1;
-            *shielded == 0
+        let (is_last, held) = {
+            let mut count = self.0.shielded.lock();
+            count.shielded -= 1;
+            let is_last = count.shielded == 0;
+            (is_last, if is_last { count.held.take() } else { None })
         };
         if is_last {
             self.0.settled.notify_waiters();
         }
+        drop(held);
     }
 }

@@ -81,7 +81,6 @@ pub(super) struct Shared<R: Outcome> {
     /// One has ended, or all have.
     news: Notify,
     pub(super) region: Arc<Region>,
-    outer: Option<Arc<Region>>,
     pub(super) options: Options,
     location: &'static Location<'static>,
 }
@@ -95,12 +94,7 @@ pub(super) struct Ended<R: Outcome> {
 
 impl<R: Outcome> Shared<R> {
     pub(super) fn new(options: Options, location: &'static Location<'static>) -> Arc<Shared<R>> {
-        let outer = Region::current();
-        let token = match (&options.parent, &outer) {
-            (Some(parent), _) => parent.child(),
-            (None, Some(outer)) => outer.token.child(),
-            (None, None) => CancelToken::new(),
-        };
+        let region = Region::new(options.parent.as_ref());
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 children: Slab::new(),
@@ -115,8 +109,7 @@ impl<R: Outcome> Shared<R> {
                 outer: None,
             }),
             news: Notify::new(),
-            region: Region::new(token),
-            outer,
+            region,
             options,
             location,
         });
@@ -186,7 +179,7 @@ impl<R: Outcome> Shared<R> {
         name: Option<Box<str>>,
         location: &'static Location<'static>,
     ) -> Option<usize> {
-        let outer = self.outer.as_ref().map(Region::shield);
+        let outer = self.region.shield_outer();
         let mut state = self.state.lock();
         if state.closed {
             drop(state);

@@ -47,12 +47,12 @@ struct Inbox<C> {
 
 impl<C> Shared<C> {
     fn new(parent: Option<CancelToken>, location: &'static Location<'static>) -> Arc<Shared<C>> {
-        let token = parent.or_else(CancelToken::current).map_or_else(CancelToken::new, |outer| outer.child());
+        let region = Region::new(parent.as_ref());
         let bell = Arc::<Bell>::default();
         let rung = bell.clone();
-        token.on_cancel(Box::new(move || rung.ring()));
+        region.token.on_cancel(Box::new(move || rung.ring()));
         let inbox = Inbox { new: Vec::new(), spawned: 0, stack: None, closed: false };
-        Arc::new(Shared { inbox: Mutex::new(inbox), bell, region: Region::new(token), location })
+        Arc::new(Shared { inbox: Mutex::new(inbox), bell, region, location })
     }
 
     /// The number of the next child.
