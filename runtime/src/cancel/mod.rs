@@ -24,6 +24,7 @@
 //! assert!(connection.is_cancelled());
 //! # });
 //! ```
+#![forbid(unsafe_code)]
 
 // Layer 3. The public face of `tree`, and the futures that wait for a node of it. Called by users, by `group` and by
 // `scope`. Names no runtime: who waits does so in the line of an `Event`.

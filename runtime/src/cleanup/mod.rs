@@ -12,6 +12,7 @@
 //! end of the runtime cancels. [`Runtime::shutdown`](crate::Runtime::shutdown) waits for these tasks, also for those
 //! that come of its own cancelling, within its deadline; what has not ended by then is cancelled, and listed in its
 //! [report](crate::ShutdownReport). A clean-up cannot spawn tasks any more while the runtime shuts down.
+#![forbid(unsafe_code)]
 
 // Layer 5. `reaper` is the way to the runtime, `stack` and `resource` are what users hold.
 mod caught;

@@ -13,6 +13,7 @@
 //! | end it early                                | [`cancel`](TaskGroup::cancel), [`within`](TaskGroup::within), `wait_for(group.join(), limit)` |
 //! | let children end by themselves first        | [`grace`](TaskGroup::grace), and [`CancelToken::current`] |
 //! | serve for long, without outputs             | [`discard_outputs`](TaskGroup::discard_outputs)           |
+#![forbid(unsafe_code)]
 
 // Layer 5. `shared` is the group; this is what its owner holds. `child` is what runs, `error` and `outcome` are what
 // comes of it.

@@ -10,6 +10,7 @@
 //! A scope runs on any executor; only grace periods and deadlines need a runtime of ours. It is as many polls as its
 //! children need: each is polled when it was woken, at most 128 in one poll of the scope, and its place is used again
 //! when it is done, so that a scope may live for long.
+#![forbid(unsafe_code)]
 
 // Layer 5. `engine` polls; `plain` and `fallible` are what users hold.
 mod engine;
