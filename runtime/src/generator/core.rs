@@ -49,7 +49,7 @@ use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::emit::Yielder;
 
@@ -182,6 +182,13 @@ impl<T, R> Slot<T, R> {
         }
     }
 
+    /// Whether that is the waker of the consumer, passed on as it is: whoever did so polls us again when the body is
+    /// polled again.
+    #[inline]
+    fn is_polled_with(&self, cx: &Context<'_>) -> bool {
+        ptr::eq(self.polled_with.get(), cx.waker())
+    }
+
     #[cold]
     fn wake_inner(&self) {
         if let Some(inner) = self.inner.take() {
@@ -258,42 +265,43 @@ impl<T, R> Port<'_, T, R> {
             Turn::Free | Turn::Working => slot.hold(item, Turn::Held),
             _ => slot.hold_slow(item),
         }
-        Emission { port: Port { slot: self.slot, brand: PhantomData } }
+        Emission { port: Some(Port { slot: self.slot, brand: PhantomData }) }
     }
 }
 
 /// One `emit` under way. The turn says how far it has come: `Port::emit` lets no other begin while it lives.
 pub(super) struct Emission<'y, T, R> {
-    port: Port<'y, T, R>,
+    /// `None`: it was ready.
+    port: Option<Port<'y, T, R>>,
 }
 
 impl<T, R> Emission<'_, T, R> {
     /// `None`: the consumer has closed the generator, and this one `listens`.
     #[inline]
     pub(super) fn poll(&mut self, cx: &Context<'_>, listens: bool) -> Poll<Option<R>> {
-        let slot = self.port.slot();
-        match slot.turn.get() {
+        let Some(port) = &self.port else { panic!("an `emit` was polled after it was ready") };
+        let slot = port.slot();
+        let answer = match slot.turn.get() {
             // We wait for it: one that is not polled yet is `Held`.
-            Turn::Free => Poll::Ready(Some(slot.free_answer())),
-            Turn::Answered => Poll::Ready(slot.take_answer()),
-            Turn::Held if !listens && self.is_polled_by_consumer(cx) => {
+            Turn::Free => Some(slot.free_answer()),
+            Turn::Answered => slot.take_answer(),
+            Turn::Held if !listens && slot.is_polled_with(cx) => {
                 slot.turn.set(Turn::Full);
-                Poll::Pending
+                return Poll::Pending;
             }
-            _ => self.poll_slow(cx, listens),
-        }
+            _ => ready!(port.poll_slow(cx, listens)),
+        };
+        self.port = None;
+        Poll::Ready(answer)
     }
+}
 
-    /// With its waker, passed on as it is: whoever did so polls us again when the body is polled again.
-    #[inline]
-    fn is_polled_by_consumer(&self, cx: &Context<'_>) -> bool {
-        ptr::eq(self.port.slot().polled_with.get(), cx.waker())
-    }
-
+impl<T, R> Port<'_, T, R> {
+    /// Polls the `emit` that has this port, if it is not simply answered or to be offered.
     #[cold]
     #[inline(never)]
-    fn poll_slow(&mut self, cx: &Context<'_>, listens: bool) -> Poll<Option<R>> {
-        let slot = self.port.slot();
+    fn poll_slow(&self, cx: &Context<'_>, listens: bool) -> Poll<Option<R>> {
+        let slot = self.slot();
         match slot.turn.get() {
             Turn::Held | Turn::Full | Turn::FullAlso => {}
             Turn::HeldInVain => {
@@ -306,12 +314,11 @@ impl<T, R> Emission<'_, T, R> {
             }
             // Polled once more in the course of a clean-up, which this has ended.
             Turn::Stopped => return Poll::Pending,
-            Turn::Working | Turn::Cleaning => panic!("an `emit` was polled after it was ready"),
             _ => {
                 panic!("an `emit` was polled outside of its generator's body, such as in a destructor of it")
             }
         }
-        let inner = (!self.is_polled_by_consumer(cx)).then(|| cx.waker().clone());
+        let inner = (!slot.is_polled_with(cx)).then(|| cx.waker().clone());
         slot.listens.set(listens);
         drop(slot.inner.replace(inner));
         slot.turn.set(Turn::FullAlso);
@@ -321,8 +328,8 @@ impl<T, R> Emission<'_, T, R> {
     /// Takes back what the consumer has not got, or drops its answer.
     #[cold]
     #[inline(never)]
-    fn give_up(&mut self) {
-        let slot = self.port.slot();
+    fn give_up(&self) {
+        let slot = self.slot();
         match slot.turn.get() {
             Turn::Held | Turn::Full | Turn::FullAlso => drop(slot.take_item(Turn::Working)),
             Turn::HeldInVain => drop(slot.take_item(Turn::Cleaning)),
@@ -335,9 +342,8 @@ impl<T, R> Emission<'_, T, R> {
 impl<T, R> Drop for Emission<'_, T, R> {
     #[inline]
     fn drop(&mut self) {
-        match self.port.slot().turn.get() {
-            Turn::Free | Turn::Working => {}
-            _ => self.give_up(),
+        if let Some(port) = &self.port {
+            port.give_up();
         }
     }
 }
