@@ -167,7 +167,7 @@ impl Halves for Plan {
             late.is_err() && log.take() == ["opened"],
             "",
         );
-        sleep(Duration::from_millis(self.open_ms)).await;
+        sleep(Duration::from_millis(self.open_ms * 2)).await;
         story.equal("the runtime closes it", log.take(), vec!["closed"]);
 
         story.part("Not opened");

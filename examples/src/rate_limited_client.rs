@@ -160,7 +160,7 @@ impl Halves for Plan {
             [
                 self.visit(None::<TokenBucket>).await,
                 self.visit(Some(RateLimiter::new(self.max as usize, self.period()))).await,
-                self.visit(Some(TokenBucket::new(self.max as usize, self.period()))).await,
+                self.visit(Some(TokenBucket::new(self.max as usize, self.period()).burst(1))).await,
             ]
         })
         .await;
