@@ -476,8 +476,8 @@ impl<T, R, B> Core<T, R, B> {
         let (mut item, mut answer) = (None, None);
         match turn {
             Turn::Ended => return None,
-            // SAFETY: in these turns an item was there, and the turn is over.
             Turn::Held | Turn::HeldInVain | Turn::Full | Turn::FullAlso => {
+                // SAFETY: in these turns an item was there, and the turn is over.
                 item = Some(unsafe { (*slot.item.get()).assume_init_read() });
             }
             // SAFETY: in this turn an answer was there, and the turn is over.
