@@ -380,7 +380,9 @@ impl<T, R, B: Future> Core<T, R, B> {
         let shared = NonNull::from(Box::leak(Box::new(Shared { slot, body: MaybeUninit::uninit() })));
         // In case that `body` panics: there is none to be dropped then.
         let frees = Frees(shared);
-        let body = body(Port { slot: slot_ptr(shared), brand: PhantomData });
+        // SAFETY: the box is there. No reference to the whole is made, so none is to be had to the body.
+        let slot = unsafe { NonNull::new_unchecked(&raw mut (*shared.as_ptr()).slot) };
+        let body = body(Port { slot, brand: PhantomData });
         // SAFETY: the box is ours, and no reference to the body exists yet. From here on it does not move.
         unsafe { (*shared.as_ptr()).body.write(body) };
         mem::forget(frees);
@@ -496,12 +498,6 @@ impl<T, R, B> Core<T, R, B> {
     pub(super) fn is_ended(&self) -> bool {
         self.slot().turn.get() == Turn::Ended
     }
-}
-
-/// The slot in a live box. No reference to the whole is made, so none is to be had to the body.
-fn slot_ptr<T, R, B>(shared: NonNull<Shared<T, R, B>>) -> NonNull<Slot<T, R>> {
-    // SAFETY: who calls this has just made the box.
-    unsafe { NonNull::new_unchecked(&raw mut (*shared.as_ptr()).slot) }
 }
 
 /// Drops the body, of which no more than a shell is left, when its poll panics: the generator has ended then.
