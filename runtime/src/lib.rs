@@ -17,6 +17,8 @@ mod scheduler;
 // Layer 3
 #[cfg(not(filch_loom))]
 mod async_fd;
+#[cfg(not(filch_loom))]
+pub mod fs;
 #[cfg_attr(filch_loom, allow(dead_code))]
 pub mod gather;
 #[cfg(not(filch_loom))]
@@ -27,6 +29,8 @@ pub mod hyper;
 pub mod io;
 #[cfg(not(filch_loom))]
 pub mod net;
+#[cfg(not(filch_loom))]
+pub mod process;
 #[cfg(not(filch_loom))]
 mod select;
 #[cfg(not(filch_loom))]
