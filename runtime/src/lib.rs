@@ -30,6 +30,8 @@ pub mod io;
 #[cfg(not(filch_loom))]
 pub mod net;
 #[cfg(not(filch_loom))]
+pub mod pool;
+#[cfg(not(filch_loom))]
 pub mod process;
 #[cfg(not(filch_loom))]
 mod select;

@@ -41,6 +41,7 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("async_fd", &["context", "driver", "io"]),
     Room("fs", &["context", "task", "sync", "root"]),
     Room("net", &["async_fd", "context", "driver", "io", "time", "sync", "root"]),
+    Room("pool", &["gather", "sync", "util"]),
     Room("process", &["async_fd", "context", "driver", "io", "signal", "sync"]),
     Room("signal", &["async_fd", "context", "driver", "io", "sync"]),
     // `crate::spawn` is the function, which `lib.rs` re-exports; it reads as the room of the same name.
@@ -117,6 +118,7 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/local.rs",
     "runtime/src/hyper.rs",
     "runtime/src/net/ucred.rs",
+    "runtime/src/pool/fork.rs",
     "runtime/src/process/command.rs",
     "runtime/src/process/pidfd.rs",
     "runtime/src/scheduler/blocking.rs",

@@ -49,24 +49,25 @@ pub struct Child {
 
 impl Child {
     /// Watches a child that was just started. On an error it is killed and waited for.
-    pub(super) fn new(
-        mut child: process::Child,
-        kill_on_drop: bool,
-        leads_group: bool,
-    ) -> io::Result<Child> {
+    pub(super) fn new(mut child: process::Child, kill_on_drop: bool, leads_group: bool) -> io::Result<Child> {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let mut process = Process::watch(child)?;
-        // Until all is set up.
-        process.kill_on_drop = true;
-        let mut child = Child {
-            stdin: stdin.map(ChildStdin::from_std).transpose()?,
-            stdout: stdout.map(ChildStdout::from_std).transpose()?,
-            stderr: stderr.map(ChildStderr::from_std).transpose()?,
-            process,
+        let pipes = || {
+            let stdin = stdin.map(ChildStdin::from_std).transpose()?;
+            let stdout = stdout.map(ChildStdout::from_std).transpose()?;
+            io::Result::Ok((stdin, stdout, stderr.map(ChildStderr::from_std).transpose()?))
         };
-        child.process.kill_on_drop = kill_on_drop;
-        child.process.leads_group = leads_group;
-        Ok(child)
+        match pipes() {
+            Ok((stdin, stdout, stderr)) => {
+                process.kill_on_drop = kill_on_drop;
+                process.leads_group = leads_group;
+                Ok(Child { stdin, stdout, stderr, process })
+            }
+            Err(error) => {
+                process.end_now();
+                Err(error)
+            }
+        }
     }
 
     /// Its number; `None` once it has been waited for, as another process may have it by then.
