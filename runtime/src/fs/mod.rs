@@ -45,6 +45,7 @@ mod copy;
 mod dir;
 mod file;
 mod job;
+mod operation;
 mod options;
 
 use std::fs as sync_fs;

@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use super::ThreadPool;
 use super::job::{JobError, Run, Work};
+use super::thread_pool::ThreadPool;
 use crate::shim::Arc;
 use crate::util::block;
 

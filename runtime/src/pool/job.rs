@@ -23,12 +23,17 @@ use std::future::Future;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
+// The real one: behind it are trait objects, which loom's cannot have.
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::shim::{Arc, Mutex};
+use crate::shim::Mutex;
 use crate::util::block;
 use crate::util::wake::{drop_payload, guarded, message};
+
+#[cfg(test)]
+mod tests;
 
 type Callback<T> = Box<dyn FnOnce(&Result<T, JobError>) + Send>;
 

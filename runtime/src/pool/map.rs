@@ -16,8 +16,8 @@ use filch_channels::channel::error::RecvTimeoutError;
 use filch_channels::channel::{self, Receiver, Sender};
 use futures_core::Stream;
 
-use super::ThreadPool;
 use super::job::{Job, JobError, Run, Work};
+use super::thread_pool::ThreadPool;
 use crate::gather::{self, AsCompleted};
 use crate::shim::Arc;
 use crate::util::block;
