@@ -283,6 +283,9 @@ impl<T: Send + 'static> Job<T> {
 impl<T> Job<T> {
     /// Blocks the calling thread until the job is done, and gives its output. A task uses `.await`.
     ///
+    /// A job that joins another one of its pool keeps a thread from it; if all threads do, that is a deadlock. To split
+    /// a job in two there is [`ThreadPool::join`](super::ThreadPool::join).
+    ///
     /// # Errors
     /// When it panicked, was cancelled, or the pool was shut down before it began.
     pub fn join(mut self) -> Result<T, JobError> {
