@@ -1,12 +1,13 @@
-//! Jobs on a pool of threads: filch's `ThreadPool` against rayon's, the crate `threadpool`, tokio's `spawn_blocking`,
-//! and a thread for each job; the rounds of all of them interleaved.
+//! Jobs on a pool of threads: filch's `ThreadPool` against rayon's, the crate `threadpool`, tokio's
+//! `spawn_blocking`, and a thread for each job; the rounds of all of them interleaved.
 //!
-//! `cargo bench -p filch-benches --bench pool -- [FILTER]`. In each row a thread hands over jobs and waits for all of
-//! them; the figure is the time of one. *CPU* jobs compute, *sleeping* ones block (a pool of so many threads as the row
-//! says, and a machine of two processors, so that a ratio is about who starts the next one sooner), *mixed* ones do
-//! either, for 1 us to 10 ms. All pools have the same number of threads. Outputs come back: through the handle with
-//! filch and tokio and `std::thread`, and through one channel for all jobs with rayon and `threadpool`, which have no
-//! handles; filch does that, too, in the entries named so.
+//! `cargo bench -p filch-benches --bench pool -- [FILTER]`. In each row a thread hands over jobs and waits
+//! for all of them; the figure is the time of one. *CPU* jobs compute, *sleeping* ones block (a pool of so
+//! many threads as the row says, and a machine of two processors, so that a ratio is about who starts the
+//! next one sooner), *mixed* ones do either, for 1 us to 10 ms. All pools have the same number of threads.
+//! Outputs come back: through the handle with filch and tokio and `std::thread`, and through one channel for
+//! all jobs with rayon and `threadpool`, which have no handles; filch does that, too, in the entries named
+//! so.
 //!
 //! `join` has one peer, rayon, whose queues are made for it: its ratio is shown, and not judged.
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The promise: which types of the channels, and of files, processes and pools, may be sent to another thread, shared, moved when pinned, or looked at
-//! after a panic, and which may not, whatever the message is.
+//! The promise: which types of the channels, and of files, processes and pools, may be sent to another thread, shared,
+//! moved when pinned, or looked at after a panic, and which may not, whatever the message is.
 //!
 //! Two tables, checked by the compiler; the one test here compares them with the sources, so that no public type is
 //! missing. The columns: `Send`, `Sync`, `Unpin`, `UnwindSafe`, `RefUnwindSafe`. A cell says when a type has the trait:

@@ -1,5 +1,5 @@
-//! The promise: programs are run, waited for and talked to without blocking a worker; statuses are right, errors say
-//! what is amiss, and no child stays a zombie.
+//! The promise: programs are run, waited for and talked to without blocking a worker; statuses are right,
+//! errors say what is amiss, and no child stays a zombie.
 #![allow(missing_docs)]
 
 use std::io;

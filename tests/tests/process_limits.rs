@@ -1,5 +1,6 @@
-//! The promise: of children nothing is left, no zombie and no descriptor, however many there were, and whatever fails.
-//! Each test runs in a process of its own, so that its children and descriptors are all there are.
+//! The promise: of children nothing is left, no zombie and no descriptor, however many there were, and
+//! whatever fails. Each test runs in a process of its own, so that its children and descriptors are all there
+//! are.
 #![allow(missing_docs)]
 
 use std::fs::File;

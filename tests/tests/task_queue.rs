@@ -1,5 +1,5 @@
-//! The promise: background tasks are all done, or tried as often as was asked and told of; no worker is lost to one that
-//! fails or panics; and a wait is for all of them.
+//! The promise: background tasks are all done, or tried as often as was asked and told of; no worker is lost
+//! to one that fails or panics; and a wait is for all of them.
 #![allow(missing_docs)]
 
 use std::error::Error;

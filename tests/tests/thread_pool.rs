@@ -1,5 +1,6 @@
-//! The promise: a pool of threads runs what it is given, for threads and tasks alike; panics stay with their jobs,
-//! cancel says what it did, a full queue makes whoever submits wait, and the end says what became of everything.
+//! The promise: a pool of threads runs what it is given, for threads and tasks alike; panics stay with their
+//! jobs, cancel says what it did, a full queue makes whoever submits wait, and the end says what became of
+//! everything.
 #![allow(missing_docs)]
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

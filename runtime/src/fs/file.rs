@@ -1,7 +1,7 @@
 //! Layer 3, fs. An open file: its methods, and the traits it reads, writes and seeks by.
 //!
-//! Owns the handle; what is under way, and what is left of it, is in `operation`. Called by user code; `tokio_io` adds
-//! tokio's traits.
+//! Owns the handle; what is under way, and what is left of it, is in `operation`. Called by user code;
+//! `tokio_io` adds tokio's traits.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -28,17 +28,18 @@ const MOST: usize = 2 << 20;
 /// An open file.
 ///
 /// It reads, writes and seeks by [`AsyncReadExt`](crate::io::AsyncReadExt),
-/// [`AsyncWriteExt`](crate::io::AsyncWriteExt) and [`AsyncSeekExt`](crate::io::AsyncSeekExt). Each operation is a
-/// trip to the blocking pool (some ten microseconds): for small ones put a [`BufReader`](crate::io::BufReader) or
-/// [`BufWriter`](crate::io::BufWriter) round it. A write returns when the system has the bytes, not before;
-/// [`sync_all`](Self::sync_all) waits for the disk. Dropping the file closes it, after the operation under way.
+/// [`AsyncWriteExt`](crate::io::AsyncWriteExt) and [`AsyncSeekExt`](crate::io::AsyncSeekExt). Each operation
+/// is a trip to the blocking pool (some ten microseconds): for small ones put a
+/// [`BufReader`](crate::io::BufReader) or [`BufWriter`](crate::io::BufWriter) round it. A write returns when
+/// the system has the bytes, not before; [`sync_all`](Self::sync_all) waits for the disk. Dropping the file
+/// closes it, after the operation under way.
 ///
 /// # Cancel safety
-/// `read`, `write` and `seek` are **strict**: what is retried after a drop goes on where it was. An operation that was
-/// begun ends by itself, in a buffer of the file's own. What a dropped read took is there for the next read, and the
-/// file is wound back before another operation. A dropped write may have been done: the same bytes written again are
-/// taken for the same write, and done once; before another operation it comes to its end, and its error is that
-/// operation's.
+/// `read`, `write` and `seek` are **strict**: what is retried after a drop goes on where it was. An operation
+/// that was begun ends by itself, in a buffer of the file's own. What a dropped read took is there for the
+/// next read, and the file is wound back before another operation. A dropped write may have been done: the
+/// same bytes written again are taken for the same write, and done once; before another operation it comes to
+/// its end, and its error is that operation's.
 ///
 /// # Examples
 /// ```
@@ -119,7 +120,8 @@ impl File {
         File { opened: Arc::new(Opened { file, path }), inner: Lock::new(inner), most: MOST }
     }
 
-    /// How many bytes one operation moves at most, and so how large the buffers become: 2 MiB if it was not set.
+    /// How many bytes one operation moves at most, and so how large the buffers become: 2 MiB if it was not
+    /// set.
     pub fn max_buf_size(&self) -> usize {
         self.most
     }
@@ -228,7 +230,8 @@ impl File {
         }
     }
 
-    /// Gives the file to the standard library, if no operation is under way and no bytes are left of a dropped read.
+    /// Gives the file to the standard library, if no operation is under way and no bytes are left of a
+    /// dropped read.
     ///
     /// # Errors
     /// The file itself.

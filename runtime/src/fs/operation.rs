@@ -1,12 +1,14 @@
-//! Layer 3, fs. One operation of an open file at a time, in the blocking pool, and what is left of those nobody waited for.
+//! Layer 3, fs. One operation of an open file at a time, in the blocking pool, and what is left of those
+//! nobody waited for.
 //!
-//! Owns the state of the operation under way and the two buffers, which go to the pool with it and come back: in steady
-//! state nothing is allocated. Called by `file`.
+//! Owns the state of the operation under way and the two buffers, which go to the pool with it and come back:
+//! in steady state nothing is allocated. Called by `file`.
 //!
 //! An operation that was begun ends, whoever polls or drops. What it did is kept until the next operation:
-//! * bytes that were read are handed out by the next read, or put back (the file is wound back) before anything else;
-//! * a write or a seek whose future was dropped is taken for the next one's own if that asks for the same, so that to
-//!   drop and retry is to wait on; else its error, if it has one, is the next operation's.
+//! * bytes that were read are handed out by the next read, or put back (the file is wound back) before
+//!   anything else;
+//! * a write or a seek whose future was dropped is taken for the next one's own if that asks for the same, so
+//!   that to drop and retry is to wait on; else its error, if it has one, is the next operation's.
 #![forbid(unsafe_code)]
 
 use std::fs::File as StdFile;
@@ -100,8 +102,8 @@ impl Buffers {
         rest.is_empty()
     }
 
-    /// Puts back what was read and not handed out. What cannot be wound back, a pipe or a terminal, has no position
-    /// to correct.
+    /// Puts back what was read and not handed out. What cannot be wound back, a pipe or a terminal, has no
+    /// position to correct.
     fn wind_back(&mut self, mut file: &StdFile) -> io::Result<()> {
         let left = self.end - self.start;
         if left == 0 {

@@ -1,18 +1,19 @@
 //! Threads for work: Python's `concurrent.futures`, for threads and tasks.
 //!
-//! | to …                                      | use                                                              |
-//! |-------------------------------------------|------------------------------------------------------------------|
-//! | run a closure on another thread           | [`ThreadPool::submit`]: a [`Job`], to join or to `.await`        |
-//! | run one for each item, in order           | [`ThreadPool::map`]                                              |
-//! | … in the order in which they are done     | [`ThreadPool::map_unordered`], [`as_completed`]                  |
-//! | split a computation in two                | [`ThreadPool::join`]                                             |
-//! | … a slice in many                         | [`ThreadPool::map_chunks`]                                       |
-//! | have work done in the background, tried again when it fails | [`TaskQueue`]                                |
-//! | keep things that are dear to make         | [`Pool`]                                                         |
+//! | to …                                                        | use |
+//! |-------------------------------------------------------------|-----|
+//! | run a closure on another thread                             | [`ThreadPool::submit`]: a [`Job`], to join or to `.await` |
+//! | run one for each item, in order                             | [`ThreadPool::map`] |
+//! | … in the order in which they are done                       | [`ThreadPool::map_unordered`], [`as_completed`] |
+//! | split a computation in two                                  | [`ThreadPool::join`] |
+//! | … a slice in many                                           | [`ThreadPool::map_chunks`] |
+//! | have work done in the background, tried again when it fails | [`TaskQueue`] |
+//! | keep things that are dear to make                           | [`Pool`] |
 //!
-//! A [`ThreadPool`] needs no runtime: it works in plain threads, in tasks of ours, and in those of other runtimes. For
-//! calls that block, in a task of ours, there is [`spawn_blocking`](crate::spawn_blocking) as well, which starts as many
-//! threads as it needs; a pool has so many threads and no more, which is what work for the processor wants.
+//! A [`ThreadPool`] needs no runtime: it works in plain threads, in tasks of ours, and in those of other
+//! runtimes. For calls that block, in a task of ours, there is [`spawn_blocking`](crate::spawn_blocking) as
+//! well, which starts as many threads as it needs; a pool has so many threads and no more, which is what work
+//! for the processor wants.
 //!
 //! # Examples
 //! ```
@@ -43,8 +44,9 @@
 //! ```
 #![deny(unsafe_code)] // Not `forbid`: that would reach `fork`.
 
-// Layer 3. `job` is one job from submit to result, `crew` the threads and their end, `thread_pool` hands the one to the
-// other; `map`, `fork` and `task_queue` are made of these. The queue between them is a channel of `filch-channels`.
+// Layer 3. `job` is one job from submit to result, `crew` the threads and their end, `thread_pool` hands the
+// one to the other; `map`, `fork` and `task_queue` are made of these. The queue between them is a channel of
+// `filch-channels`.
 #[cfg(not(filch_loom))]
 mod crew;
 #[cfg(not(filch_loom))]

@@ -1,7 +1,9 @@
-//! Layer 3, pool. A queue of background work: handed over and forgotten, tried again when it fails, waited for together.
+//! Layer 3, pool. A queue of background work: handed over and forgotten, tried again when it fails, waited
+//! for together.
 //!
-//! Owns the workers, each a job of a `ThreadPool` that takes tasks from a `Queue` until that is closed and empty, and the
-//! accounts. The queue counts what is not done, so that a wait is its `join`. Called by user code.
+//! Owns the workers, each a job of a `ThreadPool` that takes tasks from a `Queue` until that is closed and
+//! empty, and the accounts. The queue counts what is not done, so that a wait is its `join`. Called by user
+//! code.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -27,9 +29,9 @@ type Hook = Arc<dyn Fn(&TaskFailure) + Send + Sync>;
 
 /// Background work on a few threads: given and forgotten, tried again when it fails, and waited for together.
 ///
-/// Unlike a [`ThreadPool`]'s jobs, tasks have no handles: what they have to say goes to the error hook. No worker is
-/// lost to one that fails or panics. Dropping the queue takes nothing more in; what was submitted is still done, and
-/// nobody waits for it.
+/// Unlike a [`ThreadPool`]'s jobs, tasks have no handles: what they have to say goes to the error hook. No
+/// worker is lost to one that fails or panics. Dropping the queue takes nothing more in; what was submitted
+/// is still done, and nobody waits for it.
 ///
 /// # Examples
 /// ```
@@ -119,8 +121,8 @@ impl TaskQueueBuilder {
         self
     }
 
-    /// How often a task that fails is tried again, after a pause that is doubled each time, up to `pause_max`. Its
-    /// worker waits with it. A panic is a mistake, and not tried again.
+    /// How often a task that fails is tried again, after a pause that is doubled each time, up to
+    /// `pause_max`. Its worker waits with it. A panic is a mistake, and not tried again.
     #[must_use]
     pub fn retries(mut self, retries: u32, pause: Duration, pause_max: Duration) -> TaskQueueBuilder {
         self.options.retries = retries;
@@ -129,7 +131,8 @@ impl TaskQueueBuilder {
         self
     }
 
-    /// What is called after each try that failed, on the worker. Without it, tasks that are given up are told on stderr.
+    /// What is called after each try that failed, on the worker. Without it, tasks that are given up are told
+    /// on stderr.
     #[must_use]
     pub fn on_error(mut self, hook: impl Fn(&TaskFailure) + Send + Sync + 'static) -> TaskQueueBuilder {
         self.options.on_error = Arc::new(hook);
@@ -227,7 +230,8 @@ impl TaskQueue {
         TaskQueueBuilder { workers: 1, name: "tasks".to_owned(), limit: 0, options }
     }
 
-    /// Gives a task to the next worker that is free. If the queue is limited and full, the thread waits for room.
+    /// Gives a task to the next worker that is free. If the queue is limited and full, the thread waits for
+    /// room.
     ///
     /// # Errors
     /// When the queue was shut down; the task is dropped.
@@ -286,9 +290,9 @@ impl TaskQueue {
         self.queue.unfinished()
     }
 
-    /// Ends the queue: nothing is taken in any more, what is in it is done (with no more pauses before further tries),
-    /// and the workers are waited for. After `within` what has not begun is cancelled, and tasks that are running are
-    /// named in the report, and left to themselves. Blocks the thread.
+    /// Ends the queue: nothing is taken in any more, what is in it is done (with no more pauses before
+    /// further tries), and the workers are waited for. After `within` what has not begun is cancelled, and
+    /// tasks that are running are named in the report, and left to themselves. Blocks the thread.
     pub fn shutdown(&self, within: Duration) -> TaskQueueReport {
         self.queue.close();
         self.shared.hurry.set();

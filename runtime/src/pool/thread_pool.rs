@@ -20,8 +20,8 @@ const THREADS_MAX: usize = 1 << 15;
 
 /// Threads that run jobs, first come, first served. See the [module](super).
 ///
-/// Cloned freely: all clones are the same pool. When the last one is dropped, what was submitted is still done, and
-/// nobody waits for it; to wait, use [`shutdown`](Self::shutdown).
+/// Cloned freely: all clones are the same pool. When the last one is dropped, what was submitted is still
+/// done, and nobody waits for it; to wait, use [`shutdown`](Self::shutdown).
 #[derive(Clone)]
 pub struct ThreadPool(pub(super) Arc<Inner>);
 
@@ -79,8 +79,8 @@ impl Builder {
     /// Starts the threads.
     ///
     /// # Errors
-    /// When the number of threads is zero or over 32,768, the queue has no room, or the name a NUL byte; and when the
-    /// system starts no more threads. Those that were started end again.
+    /// When the number of threads is zero or over 32,768, the queue has no room, or the name a NUL byte; and
+    /// when the system starts no more threads. Those that were started end again.
     pub fn build(self) -> io::Result<ThreadPool> {
         let invalid = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         let threads = match self.threads {
@@ -138,8 +138,8 @@ impl ThreadPool {
     /// Gives `job` to the next thread that is free.
     ///
     /// If the queue is limited and full, the calling thread waits for room; a task uses
-    /// [`submit_async`](Self::submit_async), and a job of this same pool should not wait, as all its threads may. After
-    /// the pool was shut down the job is not run, and its handle says so.
+    /// [`submit_async`](Self::submit_async), and a job of this same pool should not wait, as all its threads
+    /// may. After the pool was shut down the job is not run, and its handle says so.
     #[track_caller]
     pub fn submit<F, T>(&self, job: F) -> Job<T>
     where
@@ -215,10 +215,10 @@ impl ThreadPool {
         }
     }
 
-    /// Ends the pool: nothing is taken in any more, what is in the queue is done, and the threads are waited for. After
-    /// `within` what is still in the queue is cancelled, and jobs that are running are named in the report, and left to
-    /// themselves. Blocks the thread; a task gives it to [`spawn_blocking`](crate::spawn_blocking). A second call waits
-    /// for the same end.
+    /// Ends the pool: nothing is taken in any more, what is in the queue is done, and the threads are waited
+    /// for. After `within` what is still in the queue is cancelled, and jobs that are running are named in
+    /// the report, and left to themselves. Blocks the thread; a task gives it to
+    /// [`spawn_blocking`](crate::spawn_blocking). A second call waits for the same end.
     ///
     /// # Examples
     /// ```

@@ -1,4 +1,5 @@
-//! Models of a job, on the code that ships: the thread that runs it against a handle that waits, cancels, watches or goes.
+//! Models of a job, on the code that ships: the thread that runs it against a handle that waits, cancels,
+//! watches or goes.
 
 use std::sync::Arc;
 
