@@ -38,6 +38,21 @@ async fn statuses_are_right() {
     assert_eq!((killed.code(), killed.signal()), (None, Some(libc::SIGTERM)));
 }
 
+#[test]
+fn every_flavour_waits() {
+    watched(|| {
+        for runtime in [filch_tests::single(), workers(1)] {
+            assert!(runtime.block_on(Command::new("true").status()).is_err(), "outside of it");
+            assert!(runtime.block_on(async { Command::new("true").status().await }).unwrap().success());
+        }
+    });
+}
+
+#[filch::test(paused)]
+async fn the_paused_clock_waits() {
+    assert_eq!(Command::new("echo").arg("x").output().await.unwrap().stdout, b"x\n");
+}
+
 #[filch::test]
 async fn commands_pass_everything_on() {
     let mut command = shell("echo $0 $1 $A $B $(pwd); echo oh >&2");

@@ -5,7 +5,7 @@
 //!
 //! | to …                                     | use                                                      |
 //! |------------------------------------------|----------------------------------------------------------|
-//! | read or write a whole file               | [`read`], [`read_to_string`], [`write`]                  |
+//! | read or write a whole file               | [`read`], [`read_to_string`], [`write()`]                |
 //! | write one that is old or new, never half | [`write_atomic`]                                         |
 //! | read and write piece by piece            | [`File`], [`OpenOptions`]                                |
 //! | copy, and say how far it is              | [`copy`], [`copy_with`]                                  |

@@ -1,14 +1,14 @@
 //! Threads for work: Python's `concurrent.futures`, for threads and tasks.
 //!
-//! | to …                                                        | use |
-//! |-------------------------------------------------------------|-----|
-//! | run a closure on another thread                             | [`ThreadPool::submit`]: a [`Job`], to join or to `.await` |
-//! | run one for each item, in order                             | [`ThreadPool::map`] |
-//! | … in the order in which they are done                       | [`ThreadPool::map_unordered`], [`as_completed`] |
-//! | split a computation in two                                  | [`ThreadPool::join`] |
-//! | … a slice in many                                           | [`ThreadPool::map_chunks`] |
-//! | have work done in the background, tried again when it fails | [`TaskQueue`] |
-//! | keep things that are dear to make                           | [`Pool`] |
+//! | to …                                  | use                                                       |
+//! |---------------------------------------|-----------------------------------------------------------|
+//! | run a closure on another thread       | [`ThreadPool::submit`]: a [`Job`], to join or to `.await` |
+//! | run one for each item, in order       | [`ThreadPool::map`]                                       |
+//! | … in the order in which they are done | [`ThreadPool::map_unordered`], [`as_completed`]           |
+//! | split a computation in two            | [`ThreadPool::join`]                                      |
+//! | … a slice in many                     | [`ThreadPool::map_chunks`]                                |
+//! | have work done in the background      | [`TaskQueue`]                                             |
+//! | keep things that are dear to make     | [`Pool`]                                                  |
 //!
 //! A [`ThreadPool`] needs no runtime: it works in plain threads, in tasks of ours, and in those of other
 //! runtimes. For calls that block, in a task of ours, there is [`spawn_blocking`](crate::spawn_blocking) as

@@ -271,8 +271,7 @@ impl TaskQueue {
     /// **Strict.**
     #[track_caller]
     pub fn wait(&self) -> impl Future<Output = ()> + '_ {
-        let join = self.queue.join();
-        async move { join.await }
+        self.queue.join()
     }
 
     /// As [`wait`](Self::wait), for threads.
