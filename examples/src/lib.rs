@@ -4,21 +4,32 @@
 //! library too: the tour and the tests start them in process.
 #![forbid(unsafe_code)]
 
+pub mod async_generator;
 pub mod bank_account;
 pub mod bounded_buffer;
 pub mod chat;
 pub mod connection_pool;
+pub mod context_manager;
 pub mod counters;
 pub mod crawler;
+pub mod debounce_throttle;
 pub mod dining_philosophers;
 pub mod fair_lock;
+pub mod gather_errors;
 pub mod http_server;
 pub mod hybrid_channel;
+pub mod livelock;
 pub mod prime_sieve;
 pub mod producer_consumer;
+pub mod promises;
+pub mod rate_limited_client;
 pub mod readers_writers;
+pub mod retry_backoff;
+pub mod sequential_concurrent;
+pub mod starvation;
 pub mod stop;
 pub mod story;
+pub mod timeouts;
 pub mod tour;
 
 use std::ffi::OsString;
@@ -54,6 +65,21 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "dining_philosophers", about: dining_philosophers::ABOUT, run: dining_philosophers::run },
     Demo { name: "prime_sieve", about: prime_sieve::ABOUT, run: prime_sieve::run },
     Demo { name: "hybrid_channel", about: hybrid_channel::ABOUT, run: hybrid_channel::run },
+    Demo {
+        name: "sequential_concurrent",
+        about: sequential_concurrent::ABOUT,
+        run: sequential_concurrent::run,
+    },
+    Demo { name: "gather_errors", about: gather_errors::ABOUT, run: gather_errors::run },
+    Demo { name: "timeouts", about: timeouts::ABOUT, run: timeouts::run },
+    Demo { name: "context_manager", about: context_manager::ABOUT, run: context_manager::run },
+    Demo { name: "async_generator", about: async_generator::ABOUT, run: async_generator::run },
+    Demo { name: "rate_limited_client", about: rate_limited_client::ABOUT, run: rate_limited_client::run },
+    Demo { name: "debounce_throttle", about: debounce_throttle::ABOUT, run: debounce_throttle::run },
+    Demo { name: "promises", about: promises::ABOUT, run: promises::run },
+    Demo { name: "retry_backoff", about: retry_backoff::ABOUT, run: retry_backoff::run },
+    Demo { name: "livelock", about: livelock::ABOUT, run: livelock::run },
+    Demo { name: "starvation", about: starvation::ABOUT, run: starvation::run },
 ];
 
 /// Runs what a command line asks for: the tour, `list`, or the demo of that name.
