@@ -19,6 +19,8 @@ mod scheduler;
 mod async_fd;
 #[cfg_attr(filch_loom, allow(dead_code))]
 pub mod cancel;
+#[cfg(not(filch_loom))]
+pub mod fs;
 #[cfg_attr(filch_loom, allow(dead_code))]
 pub mod gather;
 #[cfg(not(filch_loom))]
@@ -31,6 +33,10 @@ pub mod io;
 pub mod limit;
 #[cfg(not(filch_loom))]
 pub mod net;
+#[cfg_attr(filch_loom, allow(dead_code, rustdoc::broken_intra_doc_links))]
+pub mod pool;
+#[cfg(not(filch_loom))]
+pub mod process;
 #[cfg(not(filch_loom))]
 mod retry;
 #[cfg(not(filch_loom))]

@@ -41,14 +41,17 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("time", &["context", "driver", "sync", "root"]),
     Room("io", &["context", "driver", "sync"]),
     Room("async_fd", &["context", "driver", "io"]),
+    Room("fs", &["context", "task", "sync", "root"]),
     Room("net", &["async_fd", "context", "driver", "io", "time", "sync", "root"]),
+    Room("pool", &["gather", "sync", "util"]),
+    Room("process", &["async_fd", "context", "driver", "io", "signal", "sync"]),
     Room("signal", &["async_fd", "context", "driver", "io", "sync"]),
     // `crate::spawn` is the function, which `lib.rs` re-exports; it reads as the room of the same name.
     Room("generator", &[]),
     Room("limit", &["context", "time", "sync", "util", "root", "spawn"]),
     Room("retry", &["macros", "time"]),
     Room("hyper", &["async_fd", "context", "io", "net", "time", "root", "spawn"]),
-    Room("tokio_io", &["async_fd", "context", "io", "net"]),
+    Room("tokio_io", &["async_fd", "context", "fs", "io", "net", "process"]),
     Room("local", &["context", "scheduler", "task", "sync", "util"]),
     // Layer 4
     Room("macros", &["gather", "select", "task_local", "util", "context", "root"]),
@@ -124,6 +127,9 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/local.rs",
     "runtime/src/hyper.rs",
     "runtime/src/net/ucred.rs",
+    "runtime/src/pool/fork.rs",
+    "runtime/src/process/command.rs",
+    "runtime/src/process/pidfd.rs",
     "runtime/src/scheduler/blocking.rs",
     "runtime/src/scheduler/guest.rs",
     "runtime/src/scheduler/lease.rs",
@@ -169,6 +175,8 @@ const STD_ALLOWED: &[(&str, &str)] = &[
     ("channels/src/testing/trial.rs", "std::sync::Arc"),
     ("channels/src/testing/wakes.rs", "std::sync::Arc"),
     ("runtime/src/util/block.rs", "std::sync::Arc"),
+    // Trait objects, which loom's cannot have.
+    ("runtime/src/pool/job.rs", "std::sync::Arc"),
     // A store of memory, touched for a few instructions, in no protocol; it must be a `static`.
     ("runtime/src/blocks.rs", "std::sync::Mutex"),
     ("runtime/src/blocks.rs", "std::sync::MutexGuard"),
