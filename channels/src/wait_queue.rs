@@ -811,7 +811,10 @@ impl Visit<'_> {
                 my_turn = sibling.is_some();
             }
         }
-        if my_turn {
+        // A newcomer has just looked in vain, unless the gate was shut a moment ago. It looks again in line.
+        let looks_in_line =
+            state == State::Idle && want.is_units() && sibling.is_none() && list.closed.is_none();
+        if my_turn && !looks_in_line {
             if let Some(taken) = take() {
                 if let Some(sibling) = sibling {
                     list.mark_absent(sibling);
@@ -866,12 +869,16 @@ impl Visit<'_> {
 
     /// Leaves the line with its units, and invites whom the rest covers.
     fn served(&mut self, list: &mut List, want: Want<'_>) {
+        let was_invited = list.state(self.me) == State::Woken;
         list.unlink(self.me, State::Idle);
+        if was_invited && !list.is_anyone_woken() {
+            list.with_task(self.me, |task| withdraw_grant(task, self.core));
+        }
         self.pass(list, want);
     }
 
     fn pass(&mut self, list: &mut List, want: Want<'_>) {
-        if let Want::Units(_, free) = want {
+        if let (Want::Units(_, free), true) = (want, list.is_anyone_waiting()) {
             let publish = &mut |task: &probe::TaskRef| publish_grant(task, self.core);
             self.more |= list.pass(free(), false, Some(self.me), publish, &mut self.batch);
         }
@@ -887,7 +894,7 @@ impl Visit<'_> {
 // | invite  | any thread, the queue's                 | null -> this core  | Woken, notes the task's phase `p`  |
 // |         |                                         | this core: left    | Woken, notes the phase             |
 // |         |                                         | other core: left   | Absent; the next one is invited too|
-// | claim   | the owner of the entry, the queue's     | left               | Idle                               |
+// | claim   | the owner of the entry, the queue's     | left, or see below | Idle                               |
 // | drop    | the owner, on any thread, the queue's   | left               | Idle, its memory goes              |
 // | settle  | the thread that polled: takes the word  | core -> null       |                                    |
 // |         | ... then the queue's                    | null, or this core | age >= 2: Absent, else left Woken  |
@@ -898,6 +905,8 @@ impl Visit<'_> {
 //   `WaitQueue`.
 // - *No inversion.* `invite` touches the word, an atomic, under the queue's lock; `settle` empties the word
 //   before it takes that lock, and holds no other.
+// - *Mostly there is nothing to settle.* Whoever claims as the last that was invited takes this core out of
+//   the header again, under the lock: no entry of the queue is Woken then, so none relies on it.
 // - *No invitation slips through.* An inviter that finds its own core in the word has the queue's lock.
 //   Whoever takes that word out, even if it did so a moment ago, takes the lock afterwards, and finds the
 //   entry there.
@@ -926,6 +935,17 @@ fn publish_grant(task: &Header, core: &Arc<Core>) -> bool {
             drop(redeem(word));
             ptr::eq(other, mine)
         }
+    }
+}
+
+/// Takes the word out again that `core` has invited the task. Nobody of its queue is invited.
+fn withdraw_grant(task: &Header, core: &Arc<Core>) {
+    let mine = Arc::as_ptr(core).cast_mut().cast::<()>();
+    // Ordering: Relaxed, all: the word is only compared, and we have the core, so its count is not the last.
+    if ptr::eq(task.grant.load(Relaxed), mine)
+        && task.grant.compare_exchange(mine, ptr::null_mut(), Relaxed, Relaxed).is_ok()
+    {
+        drop(redeem(mine));
     }
 }
 

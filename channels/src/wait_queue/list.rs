@@ -440,6 +440,11 @@ impl List {
         self.entry(link, |entry| entry.party.as_ref().is_some_and(|party| caller.is_armed_in(party)))
     }
 
+    /// Calls `f` with the task of an entry, if it is known.
+    pub(super) fn with_task(&mut self, link: Link, f: impl FnOnce(&TaskRef)) {
+        self.entry(link, |entry| entry.party.as_ref().and_then(|party| party.task.as_ref()).map(f));
+    }
+
     /// Replaces the party of an entry. The old one must be dropped after the lock.
     pub(super) fn replace_party(&mut self, link: Link, party: Option<Party>) -> Option<Party> {
         self.entry(link, |entry| mem::replace(&mut entry.party, party))
