@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomPinned;
 use std::mem;
 use std::panic::Location;
 use std::pin::{Pin, pin};
@@ -32,13 +33,16 @@ pin_project! {
         pub ticket: usize,
         // Has let the other tasks have a turn, before it gets in line: see [`Hope`].
         pub hopes: bool,
+        // So that a waiter may lie here itself one day.
+        #[pin]
+        pinned: PhantomPinned,
     }
 }
 
 impl Place {
     #[inline]
     pub(crate) fn new() -> Place {
-        Place { waiter: None, ticket: 0, hopes: false }
+        Place { waiter: None, ticket: 0, hopes: false, pinned: PhantomPinned }
     }
 
     /// Whether it waits, or has waited, for anything.
@@ -47,7 +51,8 @@ impl Place {
         self.waiter.is_some() || self.ticket != 0
     }
 
-    /// What stands in line. It is made now if it has to be: it is large, and most operations never wait.
+    /// What stands in line. It is made now if it has to be, and apart: it is large, and most operations never
+    /// wait.
     pub(super) fn waiter(self: Pin<&mut Self>) -> Pin<&mut Waiter> {
         self.project().waiter.get_or_insert_with(|| Box::pin(Waiter::new())).as_mut()
     }
