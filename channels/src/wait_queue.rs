@@ -226,6 +226,13 @@ impl WaitQueue {
         }
     }
 
+    /// Whether [`release`](Self::release) would have anything to do. Where it mostly has not, asking first keeps
+    /// the call out of the caller's way.
+    #[inline(always)]
+    pub(crate) fn must_release(&self) -> bool {
+        self.word_after_rmw() & WAITING != 0
+    }
+
     /// [`release`](Self::release), where there is never more than one unit: an entry that is invited already
     /// will run the pass when it comes.
     #[inline]

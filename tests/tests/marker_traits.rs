@@ -432,13 +432,14 @@ generic! {
 }
 
 /// Public in private modules, since public traits name them; nobody else can.
-const SEALED: [&str; 12] = [
+const SEALED: [&str; 13] = [
     "Granted",
     "Many",
     "RawLock",
     "Sole",
     "ends::Decision",
     "ends::First",
+    "ends::Hope",
     "ends::Many",
     "ends::Meet",
     "ends::Only",
