@@ -1,7 +1,7 @@
 //! The demo `rate_limited_client`: a client that keeps to what a server allows, and a server that counts.
 //!
-//! Owns the command line, both halves, and the servers. Over TCP the clock is that on the wall, so that is counted which
-//! no delay can change; how many come in each window is counted to the tick on the clock of the tasks.
+//! Owns the command line, both halves, and the servers. Over TCP the clock is that on the wall, so that is counted
+//! which no delay can change; how many come in each window is counted to the tick on the clock of the tasks.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;

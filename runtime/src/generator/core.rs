@@ -19,8 +19,8 @@
 //! | `Stopped`    | `emit`, which has dropped its item | the consumer drops the body where it stands: `Ended`      |
 //! | `Ended`      | the consumer, as it drops the body | nothing                                                   |
 //!
-//! The turn says what is in the slot: an item if it is `Held`, `Full` or `HeldInVain`, an answer if it is `Answered`. It
-//! also says how far the one `emit` there can be has come, which so keeps nothing but the way to the slot.
+//! The turn says what is in the slot: an item if it is `Held`, `Full` or `HeldInVain`, an answer if it is `Answered`.
+//! It also says how far the one `emit` there can be has come, which so keeps nothing but the way to the slot.
 //!
 //! An item costs the stores between two of them, more than anything else: some processors make one a cycle. So
 //! * a stream, where the answer is `()`, gives it as it takes the item. This turn is `Free`: `Answered`, and `Working`
@@ -515,7 +515,8 @@ struct Frees<T, R, B>(NonNull<Shared<T, R, B>>);
 
 impl<T, R, B> Drop for Frees<T, R, B> {
     fn drop(&mut self) {
-        // SAFETY: it came from a `Box`, whoever has us owns it, and the body is gone or never was, and with it the port.
+        // SAFETY: it came from a `Box`, whoever has us owns it, and the body is gone or never was, and with it the
+        // port.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
