@@ -11,8 +11,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
 use crate::fs::File;
-use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 use crate::net::{TcpStream, UnixStream, stream, tcp, unix};
+use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 
 macro_rules! read {
     ($($name:ty, $stream:expr;)*) => {$(

@@ -48,7 +48,8 @@ pub fn read_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<ReadD
     async move {
         let kept: Arc<Path> = path.as_path().into();
         let entries = on_path(path, "read the folder", location, |path| {
-            let mut reading = Reading { ahead: VecDeque::with_capacity(BATCH), entries: Some(fs::read_dir(path)?) };
+            let mut reading =
+                Reading { ahead: VecDeque::with_capacity(BATCH), entries: Some(fs::read_dir(path)?) };
             reading.fill();
             Ok(reading)
         });
@@ -87,7 +88,8 @@ impl Reading {
                 self.entries = None;
             }
             // Asked here, in the pool, where it costs a trip to the disk if the file system did not say.
-            let known = |entry: fs::DirEntry| DirEntry { kind: entry.file_type().ok(), entry: Arc::new(entry) };
+            let known =
+                |entry: fs::DirEntry| DirEntry { kind: entry.file_type().ok(), entry: Arc::new(entry) };
             self.ahead.extend(entry.map(|entry| entry.map(known)));
         }
     }

@@ -457,9 +457,8 @@ impl File {
     ) -> io::Result<T> {
         self.settle(location).await?;
         let opened = self.opened.clone();
-        let job = move || {
-            call(&opened.file).map_err(|error| job::explain(doing, opened.path.as_deref(), error))
-        };
+        let job =
+            move || call(&opened.file).map_err(|error| job::explain(doing, opened.path.as_deref(), error));
         job::start(location, job)?.await.map_err(job::not_done)?
     }
 
@@ -559,11 +558,7 @@ impl File {
 }
 
 impl AsyncRead for File {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let want = buf.len();
         self.poll_read_into(cx, want, |buffers| buffers.hand_out(buf))
     }

@@ -49,11 +49,7 @@ pub struct Child {
 
 impl Child {
     /// Watches a child that was just started. On an error it is killed and waited for.
-    pub(super) fn new(
-        mut child: process::Child,
-        kill_on_drop: bool,
-        leads_group: bool,
-    ) -> io::Result<Child> {
+    pub(super) fn new(mut child: process::Child, kill_on_drop: bool, leads_group: bool) -> io::Result<Child> {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let mut process = Process::watch(child)?;
         // Until all is set up.

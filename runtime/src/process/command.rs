@@ -246,7 +246,9 @@ impl Command {
             }
             Some(libc::ENOENT) => "there is no such file".to_owned(),
             Some(libc::EACCES) => "it may not be executed; look at its permissions".to_owned(),
-            Some(libc::ENOEXEC) => "it is no program, and has no first line that says what runs it".to_owned(),
+            Some(libc::ENOEXEC) => {
+                "it is no program, and has no first line that says what runs it".to_owned()
+            }
             Some(libc::E2BIG) => {
                 format!("its {} bytes of arguments are too long; pass them in a file", self.argument_bytes())
             }

@@ -75,8 +75,8 @@ pub use command::Command;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 #[cfg(feature = "process-pool")]
 pub use pool::{
-    AnyJob, Apply, Call, Connection, Job, JobError, Map, Outputs, Pool, PoolBuilder, PoolReport, PoolStats, Queue,
-    QueueError, RemoteQueue, Unordered, init, pipe,
+    AnyJob, Apply, Call, Connection, Job, JobError, Map, Outputs, Pool, PoolBuilder, PoolReport, PoolStats,
+    Queue, QueueError, RemoteQueue, Unordered, init, pipe,
 };
 /// How a program ended, what it wrote, and where its input and output go: those of the standard library.
 pub use std::process::{ExitStatus, Output, Stdio};

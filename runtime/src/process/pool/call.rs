@@ -143,7 +143,10 @@ where
 
 impl<A, R> fmt::Debug for Apply<'_, A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Apply").field("job", &self.job).field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Apply")
+            .field("job", &self.job)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 

@@ -155,7 +155,9 @@ impl<T: Serialize + DeserializeOwned> Connection<T> {
         let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
         let mut reader = self.reader.lock().await;
         match receive(&self.stream, &mut reader).await {
-            Ok(message) if message.tag == tag::VALUE => frame::value(&message.body).map(Some).map_err(invalid),
+            Ok(message) if message.tag == tag::VALUE => {
+                frame::value(&message.body).map(Some).map_err(invalid)
+            }
             Ok(message) => Err(invalid(format!("a frame that is no value (tag {})", message.tag))),
             Err(Lost::Malformed(text)) => Err(invalid(text)),
             Err(Lost::Ended) if reader.has_more() => {

@@ -162,7 +162,7 @@ async fn serve(shared: &Shared, slot: &mut Slot<'_>, jobs: VecDeque<Pending>) {
         End::Lost(Lost::Ended) => slot.death().await,
     };
     if !begun {
-        let reason = format!("a worker ends before it takes a job: {outcome}");
+        let reason = format!("a worker process ends before it takes a job ({})", outcome.how());
         if !shared.failed(&reason) {
             while let Some(job) = batch.jobs.pop_front() {
                 shared.settle(job, Err(JobError::NotStarted { reason: reason.clone() }));

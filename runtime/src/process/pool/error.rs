@@ -97,6 +97,17 @@ impl fmt::Display for JobError {
 
 impl Error for JobError {}
 
+impl JobError {
+    /// How a process has ended, in two words.
+    pub(super) fn how(&self) -> String {
+        match self {
+            JobError::Crashed { signal: Some(signal), .. } => format!("signal {signal}"),
+            JobError::Crashed { code: Some(code), .. } => format!("exit code {code}"),
+            _ => "how is not known".to_owned(),
+        }
+    }
+}
+
 fn signal_name(signal: i32) -> &'static str {
     match signal {
         libc::SIGABRT => " (SIGABRT)",

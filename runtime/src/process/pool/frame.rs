@@ -62,7 +62,10 @@ impl fmt::Display for Unwritable {
                  a file"
             ),
             Unwritable::Format(error) => {
-                write!(f, "{error}; the format wants sequences that know their length, and serde's plain attributes")
+                write!(
+                    f,
+                    "{error}; the format wants sequences that know their length, and serde's plain attributes"
+                )
             }
         }
     }

@@ -148,7 +148,8 @@ where
         return Err(JobError::Unregistered { reason });
     };
     if table[at].types() != sealed::Run::types(job) {
-        let reason = format!("the job {name:?} that was given to filch::process::init has other types than this one");
+        let reason =
+            format!("the job {name:?} that was given to filch::process::init has other types than this one");
         return Err(JobError::Unregistered { reason });
     }
     Ok(u32::try_from(at).expect("fewer jobs than that"))

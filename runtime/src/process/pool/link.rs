@@ -111,11 +111,7 @@ impl Link {
             Ok(message) => message,
             Err(Lost::Malformed(text)) => return Err(format!("the program is no worker: {text}; {HINT}")),
             Err(Lost::Ended) => {
-                let how = match self.death().await {
-                    JobError::Crashed { signal: Some(signal), .. } => format!("signal {signal}"),
-                    JobError::Crashed { code: Some(code), .. } => format!("exit code {code}"),
-                    _ => "how is not known".to_owned(),
-                };
+                let how = self.death().await.how();
                 return Err(format!(
                     "the program ended before it had announced itself as a worker ({how}); {HINT}, and look at what \
                      stands before it"
@@ -123,9 +119,11 @@ impl Link {
             }
         };
         if message.tag != tag::HELLO || message.id != u64::from(PROTOCOL) {
-            return Err("the program answers as a worker of another version of filch does; was it replaced while it \
+            return Err(
+                "the program answers as a worker of another version of filch does; was it replaced while it \
                         ran?"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let theirs: Vec<String> = frame::value(&message.body)?;
         let ours = job::names();

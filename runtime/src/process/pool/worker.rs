@@ -82,7 +82,8 @@ struct Phase {
 
 fn serve(mut connection: UnixStream, limit: usize) -> ! {
     let hello = frame::frame(tag::HELLO, u64::from(PROTOCOL), 0, LIMIT_MOST, &job::names());
-    let hello = hello.unwrap_or_else(|error| give_up(&format!("the names of its jobs cannot be sent: {error}")));
+    let hello =
+        hello.unwrap_or_else(|error| give_up(&format!("the names of its jobs cannot be sent: {error}")));
     if connection.write_all(&hello).is_err() {
         process::exit(0);
     }

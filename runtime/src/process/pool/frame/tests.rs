@@ -48,7 +48,10 @@ fn what_is_written_is_read_in_pieces_of_any_size() {
 fn a_length_beyond_the_limit_is_refused_before_anything_is_kept_for_it() {
     let mut reader = Reader::new(100);
     let messages = feed(&mut reader, &u32::MAX.to_le_bytes(), 4);
-    assert!(matches!(&messages[..], [Err(Malformed(text))] if text.contains("100 are allowed")), "{messages:?}");
+    assert!(
+        matches!(&messages[..], [Err(Malformed(text))] if text.contains("100 are allowed")),
+        "{messages:?}"
+    );
     let mut reader = Reader::new(LIMIT);
     assert!(feed(&mut reader, &(LIMIT as u32).to_le_bytes(), 4).is_empty());
     assert!(reader.room().len() <= PIECE);
