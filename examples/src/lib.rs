@@ -62,8 +62,8 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "manager", about: manager::ABOUT, run: manager::run },
 ];
 
-/// What other processes of a program can be asked to run. Every program with a demo that has processes of its own begins
-/// with this: in one of those it does not return.
+/// What other processes of a program can be asked to run. Every program with a demo that has processes of its
+/// own begins with this: in one of those it does not return.
 pub fn init() {
     filch::process::init(&[
         &process_pool::SQUARE,
@@ -150,7 +150,8 @@ mod tests {
     /// Those that serve until they are stopped, and the tour, which runs the others and is a test by itself.
     const ENDLESS: [&str; 3] = ["tour", "http_server", "chat"];
 
-    /// Those of which the program starts itself again, which this one must not: `tests/processes.rs` runs them.
+    /// Those of which the program starts itself again, which this one must not: `tests/processes.rs` runs
+    /// them.
     const PROCESSES: [&str; 3] = ["process_pool", "shared_memory", "manager"];
 
     #[test]

@@ -12,12 +12,13 @@ use filch::stream::StreamExt;
 
 use crate::story::{self, Halves, Story};
 
-pub(crate) const ABOUT: &str = "functions that run in other processes: map, starmap, apply; limits that kill, crashes that harm nobody else";
+pub(crate) const ABOUT: &str =
+    "functions that run in other processes: map and starmap, limits that kill, crashes that are contained";
 
 /// Runs functions of this program in processes of their own, waited for by threads and by tasks.
 ///
-/// Outputs come in order; a job that takes too long is killed, one that crashes has an error of its own, and neither
-/// harms another. At last two processes talk through a queue.
+/// Outputs come in order; a job that takes too long is killed, one that crashes has an error of its own, and
+/// neither harms another. At last two processes talk through a queue.
 #[derive(Debug, clap::Parser)]
 #[command(name = "process_pool")]
 struct Args {
@@ -103,9 +104,7 @@ fn pool(plan: &Plan) -> Pool {
 impl Halves for Plan {
     fn about(&self) -> String {
         let Plan { processes, numbers, .. } = self;
-        format!(
-            "Up to {processes} processes square {numbers} numbers, get stuck, crash, panic, and talk to each other."
-        )
+        format!("Up to {processes} processes square {numbers} numbers, get stuck, crash, panic, and talk.")
     }
 
     fn threads(&self, story: &mut Story) {

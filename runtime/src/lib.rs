@@ -29,6 +29,8 @@ pub mod hyper;
 pub mod io;
 #[cfg(not(filch_loom))]
 pub mod net;
+#[cfg_attr(filch_loom, allow(dead_code, rustdoc::broken_intra_doc_links))]
+pub mod pool;
 #[cfg(not(filch_loom))]
 pub mod process;
 #[cfg(not(filch_loom))]

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use crate::watched;
 
-/// Runs the tests whose names contain the first argument that is no option, or all, and says how each has ended.
+/// Runs the tests whose names contain the first argument that is no option, or all, and says how each has
+/// ended.
 pub fn harness(tests: &[(&str, fn())]) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", String::as_str);

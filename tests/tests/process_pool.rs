@@ -1,4 +1,5 @@
-//! The promise: what becomes of a job in a process pool: outputs in order, crashes and kills that harm no other job.
+//! The promise: what becomes of a job in a process pool: outputs in order, crashes and kills that harm no
+//! other job.
 //!
 //! Starts itself again as workers, so `main` is its own.
 #![allow(missing_docs)]

@@ -1,4 +1,5 @@
-//! The promise: values pass between processes, through a pipe or a queue, and none is lost with a process that is killed.
+//! The promise: values pass between processes, through a pipe or a queue, and none is lost with a process
+//! that is killed.
 //!
 //! Starts itself again as workers, and as the other side of a pipe.
 #![allow(missing_docs)]

@@ -1,5 +1,6 @@
-//! The promise: a worker process is one only if it is meant to be, and ends when nobody needs it; programs that forget
-//! `init`, crash at their start, or talk nonsense, get a clear error and no endless row of processes.
+//! The promise: a worker process is one only if it is meant to be, and ends when nobody needs it; programs
+//! that forget `init`, crash at their start, or talk nonsense, get a clear error and no endless row of
+//! processes.
 //!
 //! Starts itself again: as a worker, and, with `--case`, as a host whose pool is in trouble.
 #![allow(missing_docs)]

@@ -41,7 +41,13 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("async_fd", &["context", "driver", "io"]),
     Room("fs", &["context", "task", "sync", "root"]),
     Room("net", &["async_fd", "context", "driver", "io", "time", "sync", "root"]),
+    Room("pool", &["gather", "sync", "util"]),
     Room("process", &["async_fd", "context", "driver", "io", "signal", "sync"]),
+    // Its tasks and timers are those of any user; `crate::spawn` is the function, which reads as the room.
+    Room(
+        "process::pool",
+        &["process", "context", "net", "signal", "sync", "task", "time", "util", "root", "spawn"],
+    ),
     Room("signal", &["async_fd", "context", "driver", "io", "sync"]),
     // `crate::spawn` is the function, which `lib.rs` re-exports; it reads as the room of the same name.
     Room("generator", &[]),
@@ -117,8 +123,10 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/local.rs",
     "runtime/src/hyper.rs",
     "runtime/src/net/ucred.rs",
+    "runtime/src/pool/fork.rs",
     "runtime/src/process/command.rs",
     "runtime/src/process/pidfd.rs",
+    "runtime/src/process/pool/inherit.rs",
     "runtime/src/scheduler/blocking.rs",
     "runtime/src/scheduler/guest.rs",
     "runtime/src/scheduler/lease.rs",
@@ -163,6 +171,8 @@ const STD_ALLOWED: &[(&str, &str)] = &[
     ("channels/src/testing/trial.rs", "std::sync::Arc"),
     ("channels/src/testing/wakes.rs", "std::sync::Arc"),
     ("runtime/src/util/block.rs", "std::sync::Arc"),
+    // Trait objects, which loom's cannot have.
+    ("runtime/src/pool/job.rs", "std::sync::Arc"),
     // A store of memory, touched for a few instructions, in no protocol; it must be a `static`.
     ("runtime/src/blocks.rs", "std::sync::Mutex"),
     ("runtime/src/blocks.rs", "std::sync::MutexGuard"),

@@ -25,24 +25,29 @@ const LATE: usize = 300;
 const CONTESTANTS: [&str; 2] = ["filch", "tokio"];
 
 fn main() -> Result<()> {
-    let args: Vec<String> = env::args().skip(1).collect();
-    if let Some(runtime) = args.first().filter(|arg| *arg == "child").and_then(|_| args.get(1)) {
-        return serve(runtime);
-    }
-    let number = |name: &str, default: u64| -> Result<u64> {
-        match args.iter().position(|arg| arg == name) {
-            None => Ok(default),
-            Some(at) => {
-                let value = args.get(at + 1).ok_or_else(|| format!("{name} wants a number"))?;
-                Ok(value.parse().map_err(|_| format!("{name} wants a number, not {value:?}"))?)
+    use lexopt::prelude::*;
+    let (mut rounds, mut seconds) = (5_usize, 2_u64);
+    let mut args = lexopt::Parser::from_env();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("rounds") => rounds = args.value()?.parse()?,
+            Long("seconds") => seconds = args.value()?.parse()?,
+            Long("help") | Short('h') => {
+                println!("faults [--rounds N] [--seconds S]");
+                return Ok(());
             }
+            // How the parent starts its children.
+            Value(role) if role == "child" => return serve(&args.value()?.string()?),
+            _ => return Err(arg.unexpected().into()),
         }
-    };
-    let (rounds, seconds) = (number("--rounds", 5)?, number("--seconds", 2)?);
+    }
+    if rounds == 0 || seconds == 0 {
+        return Err("--rounds and --seconds want at least 1".into());
+    }
     let mut all: [Vec<Row>; 2] = [Vec::new(), Vec::new()];
     for round in 0..rounds {
         for turn in 0..2 {
-            let which = (round as usize + turn) % 2;
+            let which = (round + turn) % 2;
             all[which].push(round_of(CONTESTANTS[which], Duration::from_secs(seconds))?);
         }
     }

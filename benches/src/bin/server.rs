@@ -82,6 +82,13 @@ fn main() -> Result<(), lexopt::Error> {
             Long("port") => port = args.value()?.parse()?,
             Long("workers") => workers = args.value()?.parse()?,
             Long("seconds") => seconds = args.value()?.parse()?,
+            Long("help") | Short('h') => {
+                println!(
+                    "server [--runtime filch|filch-reactors|tokio|smol] [--root FOLDER] [--port N] [--workers N]\n\
+                     \x20      [--seconds N]"
+                );
+                return Ok(());
+            }
             _ => return Err(arg.unexpected()),
         }
     }

@@ -1,7 +1,8 @@
-//! The demo `manager`: a dictionary, a list, a value and a lock that live in one process and are used by others.
+//! The demo `manager`: a dictionary, a list, a value and a lock that live in one process and are used by
+//! others.
 //!
-//! Owns the command line, the jobs and both halves. `server` is the process in which they live, `client` what the
-//! others have of them.
+//! Owns the command line, the jobs and both halves. `server` is the process in which they live, `client` what
+//! the others have of them.
 
 mod client;
 mod server;
@@ -23,8 +24,8 @@ pub(crate) const ABOUT: &str =
 
 /// Several processes work on a dictionary, a list and a value that live in another one.
 ///
-/// A task owns them, and does one request after the other; each process has a connection to it. The lock of a process
-/// that crashes goes to the next in line.
+/// A task owns them, and does one request after the other; each process has a connection to it. The lock of a
+/// process that crashes goes to the next in line.
 #[derive(Debug, clap::Parser)]
 #[command(name = "manager")]
 struct Args {
@@ -133,7 +134,7 @@ impl Halves for Plan {
     fn about(&self) -> String {
         let Plan { processes, times } = self;
         format!(
-            "{processes} processes count to {times} each in a value of a manager, and sign its dictionary and list."
+            "{processes} processes count to {times} each in a manager's value, and sign its dictionary and list."
         )
     }
 

@@ -1,7 +1,7 @@
 //! The process in which the things live: one task that owns them, one for each connection.
 //!
-//! Owns the socket file, and the order of requests: they meet in a channel, and are done one after the other. Who waits
-//! for the lock has no answer until it is its turn.
+//! Owns the socket file, and the order of requests: they meet in a channel, and are done one after the other.
+//! Who waits for the lock has no answer until it is its turn.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -48,8 +48,8 @@ impl Shared {
     /// The cells. They are atomic, so others may change them at any time.
     pub(super) fn cells(&self) -> &[AtomicU64] {
         let cells = self.map.len() / CELL;
-        // SAFETY: the memory lives as long as `self.map`, is as long as that, and begins at a page, so it is aligned; any
-        // bytes are a number. Everybody who has it reaches it through atomics only.
+        // SAFETY: the memory lives as long as `self.map`, is as long as that, and begins at a page, so it is
+        // aligned; any bytes are a number. Everybody who has it reaches it through atomics only.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), cells) }
     }
 

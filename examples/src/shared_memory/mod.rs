@@ -1,4 +1,5 @@
-//! The demo `shared_memory`: a value and an array that several processes have in their memory at the same place.
+//! The demo `shared_memory`: a value and an array that several processes have in their memory at the same
+//! place.
 //!
 //! Owns the command line, the jobs and both halves. What is shared is in `map`.
 
@@ -19,7 +20,8 @@ pub(crate) const ABOUT: &str =
 
 /// Several processes count in memory that they share: under a lock, and with atomics.
 ///
-/// The lock is the system's, on the file that the memory is of: a process that is killed while it has it gives it back.
+/// The lock is the system's, on the file that the memory is of: a process that is killed while it has it
+/// gives it back.
 #[derive(Debug, clap::Parser)]
 #[command(name = "shared_memory")]
 struct Args {

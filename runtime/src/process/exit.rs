@@ -1,8 +1,9 @@
 //! Layer 3, process. One process, watched to its end.
 //!
-//! Owns the system's child until it is waited for, what became of it after that, and the descriptor or signal that says
-//! when to look. Looking is always asking the system for the status: what woke us proves nothing (a traced child makes
-//! its descriptor readable without an end, tokio #7144). Called by `child`; what is dropped goes to `reaper`.
+//! Owns the system's child until it is waited for, what became of it after that, and the descriptor or signal
+//! that says when to look. Looking is always asking the system for the status: what woke us proves nothing (a
+//! traced child makes its descriptor readable without an end, tokio #7144). Called by `child`; what is
+//! dropped goes to `reaper`.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -49,13 +50,18 @@ impl Process {
             // It has ended and is gone already: nobody but the system can have waited for it.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => (None, Some(End::Lost)),
             Err(error) => {
-                let _ = child.kill();
-                // Not long: it is being killed.
-                let _ = child.wait();
+                end_now(&mut child);
                 return Err(error);
             }
         };
         Ok(Process { child: Some(child), watch, end, kill_on_drop: false, leads_group: false })
+    }
+
+    /// Kills it and waits for it, as it cannot be set up.
+    pub(super) fn end_now(&mut self) {
+        if let (Some(child), None) = (&mut self.child, self.end) {
+            end_now(child);
+        }
     }
 
     /// Its number, until its end has been seen: after that another process may have it.
@@ -170,6 +176,13 @@ fn watch(pid: u32) -> io::Result<Watch> {
         Some(pidfd) => Ok(Watch::Pidfd(AsyncFd::lazy(pidfd)?)),
         None => Ok(Watch::Signal(signal(SignalKind::child())?)),
     }
+}
+
+/// Blocks, but not for long: it is being killed. There may be no descriptors and no threads to wait
+/// otherwise.
+fn end_now(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// Asks the system, without waiting.

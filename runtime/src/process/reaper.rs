@@ -1,11 +1,11 @@
 //! Layer 3, process. Waits for children that nobody waits for any more, so that they do not stay zombies.
 //!
-//! Owns them, and one thread that there is while there are any. It sleeps in a selector of its own, on the descriptor
-//! of each, and is woken when another comes: so it is bound to no runtime, and costs nothing while they run. Called when
-//! a child is dropped before its end, on any thread.
+//! Owns them, and one thread that there is while there are any. It sleeps in a selector of its own, on the
+//! descriptor of each, and is woken when another comes: so it is bound to no runtime, and costs nothing while
+//! they run. Called when a child is dropped before its end, on any thread.
 //!
-//! The thread ends only under the lock, with the list of newcomers empty; whoever adds to the list under the lock and
-//! sees that there is a thread has thus one that will look at it.
+//! The thread ends only under the lock, with the list of newcomers empty; whoever adds to the list under the
+//! lock and sees that there is a thread has thus one that will look at it.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -33,40 +33,47 @@ struct Orphan {
 
 struct Reaper {
     newcomers: Vec<Orphan>,
-    /// How to wake the thread, if there is one.
-    thread: Option<Arc<Waker>>,
+    thread: Thread,
 }
 
-static REAPER: Mutex<Reaper> = Mutex::new(Reaper { newcomers: Vec::new(), thread: None });
+enum Thread {
+    None,
+    /// There are no descriptors for a selector: it looks from time to time.
+    Looks,
+    Sleeps(Arc<Waker>),
+}
+
+static REAPER: Mutex<Reaper> = Mutex::new(Reaper { newcomers: Vec::new(), thread: Thread::None });
 
 /// Takes over a child.
 pub(super) fn adopt(child: Child, pidfd: Option<OwnedFd>) {
     let mut reaper = REAPER.lock();
     reaper.newcomers.push(Orphan { child, pidfd });
-    let woken = match &reaper.thread {
-        Some(waker) => waker.wake(),
-        None => start(&mut reaper),
-    };
-    if woken.is_err() {
-        // No descriptors, or no thread. Who has ended goes now; the next that is dropped, or spawned, tries again.
-        look(&mut reaper.newcomers);
+    if let Thread::Sleeps(waker) = &reaper.thread {
+        // It fails only when there is a wake-up already.
+        let _ = waker.wake();
     }
+    start(&mut reaper);
 }
 
-/// Tries again what had failed for want of descriptors or threads. Called at each spawn: one look at a lock.
+/// Tries again what had failed for want of threads. Called at each spawn: one look at a lock.
 pub(super) fn nudge() {
     let mut reaper = REAPER.lock();
-    if reaper.thread.is_none() && !reaper.newcomers.is_empty() && start(&mut reaper).is_err() {
-        look(&mut reaper.newcomers);
+    if !reaper.newcomers.is_empty() {
+        start(&mut reaper);
     }
 }
 
-fn start(reaper: &mut Reaper) -> io::Result<()> {
-    let poll = Poll::new()?;
-    let waker = Arc::new(Waker::new(poll.registry(), NEWCOMERS)?);
-    thread::Builder::new().name("filch-reaper".to_owned()).spawn(move || run(poll))?;
-    reaper.thread = Some(waker);
-    Ok(())
+/// Starts the thread, if there is none. If none can be had, those who have ended go now, and the next that is
+/// dropped or spawned tries again.
+fn start(reaper: &mut Reaper) {
+    if !matches!(reaper.thread, Thread::None) {
+        return;
+    }
+    match thread::Builder::new().name("filch-reaper".to_owned()).spawn(run) {
+        Ok(_) => reaper.thread = Thread::Looks,
+        Err(_) => look(&mut reaper.newcomers),
+    }
 }
 
 /// Keeps those that have not ended. One whose status is lost is gone as well.
@@ -74,41 +81,60 @@ fn look(orphans: &mut Vec<Orphan>) {
     orphans.retain_mut(|orphan| matches!(orphan.child.try_wait(), Ok(None)));
 }
 
-fn run(mut poll: Poll) {
+/// A selector, and what wakes it.
+fn selector() -> io::Result<(Poll, Waker)> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), NEWCOMERS)?;
+    Ok((poll, waker))
+}
+
+fn run() {
     let mut events = Events::with_capacity(64);
+    let mut poll = None;
     let mut watched: HashMap<usize, Orphan> = HashMap::new();
     let mut unwatched = Vec::new();
     loop {
+        let made = if poll.is_none() { selector().ok() } else { None };
         {
             let mut reaper = REAPER.lock();
-            if reaper.newcomers.is_empty() && watched.is_empty() && unwatched.is_empty() {
-                reaper.thread = None;
-                return;
+            if let Some((made, waker)) = made {
+                reaper.thread = Thread::Sleeps(Arc::new(waker));
+                poll = Some(made);
             }
-            for orphan in reaper.newcomers.drain(..) {
-                let key = orphan.pidfd.as_ref().map(AsRawFd::as_raw_fd);
-                // One that has ended already is reported all the same.
-                let registered = key.filter(|fd| {
-                    let token = Token(*fd as usize);
-                    poll.registry().register(&mut SourceFd(fd), token, Interest::READABLE).is_ok()
-                });
-                match registered {
-                    Some(fd) => drop(watched.insert(fd as usize, orphan)),
+            // Those that could not be watched before are tried again.
+            let newcomers = reaper.newcomers.drain(..).chain(unwatched.drain(..));
+            for orphan in newcomers.collect::<Vec<_>>() {
+                match poll.as_ref().and_then(|poll| watch(poll, &orphan)) {
+                    Some(key) => drop(watched.insert(key, orphan)),
                     None => unwatched.push(orphan),
                 }
             }
+            look(&mut unwatched);
+            if watched.is_empty() && unwatched.is_empty() {
+                // The waker goes with its selector, and no newcomer comes in between.
+                reaper.thread = Thread::None;
+                return;
+            }
         }
-        let timeout = Some(LOOK_EVERY).filter(|_| !unwatched.is_empty());
+        let Some(poll) = &mut poll else {
+            thread::sleep(LOOK_EVERY);
+            continue;
+        };
         // Interrupted by a signal, at most.
-        let _ = poll.poll(&mut events, timeout);
+        let _ = poll.poll(&mut events, Some(LOOK_EVERY).filter(|_| !unwatched.is_empty()));
         for event in &events {
             let key = event.token().0;
-            let Some(orphan) = watched.get_mut(&key) else { continue };
-            if !matches!(orphan.child.try_wait(), Ok(None)) {
+            if watched.get_mut(&key).is_some_and(|orphan| !matches!(orphan.child.try_wait(), Ok(None))) {
                 // Closing the descriptor deregisters it.
                 watched.remove(&key);
             }
         }
-        look(&mut unwatched);
     }
+}
+
+/// Registers an orphan. One that has ended already is reported all the same.
+fn watch(poll: &Poll, orphan: &Orphan) -> Option<usize> {
+    let fd = orphan.pidfd.as_ref()?.as_raw_fd();
+    poll.registry().register(&mut SourceFd(&fd), Token(fd as usize), Interest::READABLE).ok()?;
+    Some(fd as usize)
 }

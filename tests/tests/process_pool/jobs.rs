@@ -160,7 +160,8 @@ pub(crate) fn sockets() -> Vec<RawFd> {
     open().into_iter().filter(|(fd, link)| *fd > 2 && link.starts_with("socket:")).map(|(fd, _)| fd).collect()
 }
 
-/// Whether there is no such process. One that nobody but the system's first process can wait for counts as gone.
+/// Whether there is no such process. One that nobody but the system's first process can wait for counts as
+/// gone.
 pub(crate) fn is_gone(pid: u32) -> bool {
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => parent_and_state(&stat).is_some_and(|(parent, state)| state == 'Z' && parent != this()),

@@ -1,7 +1,8 @@
 //! Layer 3, process. Jobs that were asked for: what is set before they go, and the handles of their outputs.
 //!
-//! Owns the receiving ends, and the promise that jobs nobody waits for any more are taken out or killed: that follows
-//! from dropping them. Outputs are put together where they are waited for, as that runs user code. Called by user code.
+//! Owns the receiving ends, and the promise that jobs nobody waits for any more are taken out or killed: that
+//! follows from dropping them. Outputs are put together where they are waited for, as that runs user code.
+//! Called by user code.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -105,7 +106,8 @@ where
 {
     /// How long the job may run. After that its process is killed, and the output is [`JobError::TimedOut`].
     ///
-    /// It counts from when the job is handed to a process, not while it is in the queue. For a limit of both there is
+    /// It counts from when the job is handed to a process, not while it is in the queue. For a limit of both
+    /// there is
     /// [`wait_for`](crate::wait_for), which drops the call and so kills the job, too.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
@@ -153,8 +155,8 @@ impl<A, R> fmt::Debug for Apply<'_, A, R> {
 /// A job that was sent off: a future of its output.
 ///
 /// # Cancel safety
-/// Dropping it ends the job: one that runs is killed, with its process and what that has started; one that is in the
-/// queue is taken out.
+/// Dropping it ends the job: one that runs is killed, with its process and what that has started; one that is
+/// in the queue is taken out.
 ///
 /// # Panics
 /// When it is polled again after it was done.
@@ -174,8 +176,8 @@ impl<R: DeserializeOwned> Call<R> {
         output(outcome)
     }
 
-    /// Blocks this thread until the job is done or `timeout` is over. After `None` the job goes on, and can be waited
-    /// for again; dropping the handle kills it.
+    /// Blocks this thread until the job is done or `timeout` is over. After `None` the job goes on, and can
+    /// be waited for again; dropping the handle kills it.
     ///
     /// # Errors
     /// In the inner result: [`JobError`] says what has become of the job.
@@ -223,8 +225,9 @@ where
 
     /// How many jobs are handed to a process at once, 1 if not said otherwise (and so for 0).
     ///
-    /// More than one saves a process the wait between two short jobs. It is also how many wait behind a long one while
-    /// another process may have nothing to do. Limits and crashes are of each job by itself as before.
+    /// More than one saves a process the wait between two short jobs. It is also how many wait behind a long
+    /// one while another process may have nothing to do. Limits and crashes are of each job by itself as
+    /// before.
     pub fn chunk(mut self, jobs: usize) -> Self {
         self.chunk = jobs.max(1);
         self
@@ -270,7 +273,8 @@ impl<A, R, I> fmt::Debug for Map<'_, A, R, I> {
 /// Jobs that were sent off: a future of all outputs, in the order of the arguments.
 ///
 /// # Cancel safety
-/// Dropping it ends the jobs: those that run are killed, those in the queue taken out. Outputs that were there are lost.
+/// Dropping it ends the jobs: those that run are killed, those in the queue taken out. Outputs that were
+/// there are lost.
 #[must_use = "dropping it kills the jobs"]
 pub struct Outputs<R> {
     rest: Unordered<R>,
@@ -286,8 +290,8 @@ impl<R: DeserializeOwned> Outputs<R> {
         block::on(&mut self, None).unwrap_or_default()
     }
 
-    /// Blocks this thread until all are done or `timeout` is over. After `None` the jobs go on, and can be waited for
-    /// again; dropping the handle kills them.
+    /// Blocks this thread until all are done or `timeout` is over. After `None` the jobs go on, and can be
+    /// waited for again; dropping the handle kills them.
     pub fn join_timeout(&mut self, timeout: Duration) -> Option<Vec<Result<R, JobError>>> {
         block::on(self, Some(timeout))
     }

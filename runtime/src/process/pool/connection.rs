@@ -1,7 +1,7 @@
 //! Layer 3, process. Values between two processes: `pipe`, and its two ends.
 //!
-//! Owns a socket, and on each of its ways what is in the middle of a frame when a future is dropped, so that the next
-//! one goes on from there. Called by user code.
+//! Owns a socket, and on each of its ways what is in the middle of a frame when a future is dropped, so that
+//! the next one goes on from there. Called by user code.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -22,7 +22,8 @@ use crate::process::Stdio;
 
 /// Two connected ends, on each of which values of type `T` can be sent and received: `multiprocessing.Pipe`.
 ///
-/// The other end may go to another process: as its input, for one that is started by [`Command`](super::Command).
+/// The other end may go to another process: as its input, for one that is started by
+/// [`Command`](super::Command).
 ///
 /// # Errors
 /// When there are no descriptors left, and outside of a runtime.
@@ -74,8 +75,8 @@ pub fn pipe<T: Serialize + DeserializeOwned>() -> io::Result<(Connection<T>, Con
 
 /// One end of a [`pipe`].
 ///
-/// Sending and receiving can be done by different tasks at once, and each of the two by several: they take turns.
-/// Dropping the end closes it. A value may take up to 64 MiB.
+/// Sending and receiving can be done by different tasks at once, and each of the two by several: they take
+/// turns. Dropping the end closes it. A value may take up to 64 MiB.
 pub struct Connection<T> {
     stream: UnixStream,
     reader: Lock<Reader>,
@@ -130,7 +131,8 @@ impl<T: Serialize + DeserializeOwned> Connection<T> {
     /// Sends a value. Waits while the other side is far behind.
     ///
     /// # Errors
-    /// `InvalidInput` when the value cannot be written, and nothing is sent; `BrokenPipe` when the other end is closed.
+    /// `InvalidInput` when the value cannot be written, and nothing is sent; `BrokenPipe` when the other end
+    /// is closed.
     ///
     /// # Cancel safety
     /// **Not cancel safe:** the value may have been taken on, and is then sent by the next call.
@@ -146,8 +148,8 @@ impl<T: Serialize + DeserializeOwned> Connection<T> {
     /// Receives a value; `None` when the other end was closed, and all has been received.
     ///
     /// # Errors
-    /// `InvalidData` when what comes is no value of this type (the connection is of no more use then, unless it was a
-    /// whole frame); `UnexpectedEof` when the other end was closed in the middle of one.
+    /// `InvalidData` when what comes is no value of this type (the connection is of no more use then, unless
+    /// it was a whole frame); `UnexpectedEof` when the other end was closed in the middle of one.
     ///
     /// # Cancel safety
     /// **Strict.** What has come of a value is kept.

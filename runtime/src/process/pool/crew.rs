@@ -1,10 +1,12 @@
-//! Layer 3, process. A task of the pool, at work: it takes jobs, has them done by its process, and replaces that.
+//! Layer 3, process. A task of the pool, at work: it takes jobs, has them done by its process, and replaces
+//! that.
 //!
-//! Owns the rule by which the end of a process is laid at a job's door. Jobs are handed over a chunk at a time, and
-//! answered in order, each when it is done; so of those handed over the first without an answer is the one that runs.
-//! When the process ends, or is killed, that one is to blame, and the others have not begun: they go back to the queue.
-//! If not even the first was written whole, none is to blame, and the process counts as one that did not start, so
-//! that processes that end at once do not follow each other for ever.
+//! Owns the rule by which the end of a process is laid at a job's door. Jobs are handed over a chunk at a
+//! time, and answered in order, each when it is done; so of those handed over the first without an answer is
+//! the one that runs. When the process ends, or is killed, that one is to blame, and the others have not
+//! begun: they go back to the queue. If not even the first was written whole, none is to blame, and the
+//! process counts as one that did not start, so that processes that end at once do not follow each other for
+//! ever.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -218,7 +220,8 @@ enum End {
     Lost(Lost),
 }
 
-/// Writes the calls, and settles those that are answered. True: the first that is left has been written whole.
+/// Writes the calls, and settles those that are answered. True: the first that is left has been written
+/// whole.
 async fn exchange(shared: &Shared, link: &mut Link, jobs: &mut VecDeque<Pending>) -> (End, bool) {
     let Link { stream, reader, answered, .. } = link;
     let stream = &*stream;

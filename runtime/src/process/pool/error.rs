@@ -17,8 +17,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JobError {
-    /// Its process ended in the middle of it: by a signal (a fault, the kernel's out-of-memory killer, somebody), or by
-    /// exiting with a code. Neither is known if this program ignores `SIGCHLD`. Other jobs have not suffered.
+    /// Its process ended in the middle of it: by a signal (a fault, the kernel's out-of-memory killer,
+    /// somebody), or by exiting with a code. Neither is known if this program ignores `SIGCHLD`. Other jobs
+    /// have not suffered.
     Crashed {
         /// The signal that ended it.
         signal: Option<i32>,
@@ -50,7 +51,8 @@ pub enum JobError {
         /// The job's name, and what to do.
         reason: String,
     },
-    /// No process could be started for it, several times in a row; the pool has given up. The job has not run.
+    /// No process could be started for it, several times in a row; the pool has given up. The job has not
+    /// run.
     NotStarted {
         /// Why.
         reason: String,
@@ -74,8 +76,8 @@ impl fmt::Display for JobError {
                 write!(f, "the process ended in this job: it exited with code {code}")
             }
             JobError::Crashed { .. } => f.write_str(
-                "the process ended in this job; how is not known, as this program ignores SIGCHLD or waits for all \
-                 children",
+                "the process ended in this job; how is not known, as this program ignores SIGCHLD or waits \
+                 for all children",
             ),
             JobError::TimedOut { limit } => {
                 write!(f, "the job took longer than {limit:?}, and its process was killed")

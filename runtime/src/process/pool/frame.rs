@@ -1,8 +1,9 @@
 //! Layer 3, process. What passes between processes: frames, and the values in them.
 //!
-//! Owns the format: a head of 17 bytes (how many follow the first four, a tag, the number of the job, the place of its
-//! function in the table; little endian) and a value as postcard writes it. Pure: no descriptor, no clock. Nothing is
-//! reserved on the word of a length, so that a hostile one costs no memory. Called by all else in this folder.
+//! Owns the format: a head of 17 bytes (how many follow the first four, a tag, the number of the job, the
+//! place of its function in the table; little endian) and a value as postcard writes it. Pure: no descriptor,
+//! no clock. Nothing is reserved on the word of a length, so that a hostile one costs no memory. Called by
+//! all else in this folder.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -58,8 +59,8 @@ impl fmt::Display for Unwritable {
         match self {
             Unwritable::TooLarge(limit) => write!(
                 f,
-                "it takes more than the {limit} bytes that a frame may have; raise `frame_limit`, or pass the path of \
-                 a file"
+                "it takes more than the {limit} bytes that a frame may have; raise `frame_limit`, or pass \
+                 the path of a file"
             ),
             Unwritable::Format(error) => {
                 write!(

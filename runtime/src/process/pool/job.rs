@@ -1,7 +1,7 @@
 //! Layer 3, process. A function that other processes can be asked to run: `Job`, and the table of all.
 //!
-//! Owns the table, which is the same in parent and children because it is made by the same lines of `main`. A job is
-//! named there by its place. Called by `pool` to find it, by `worker` to run it.
+//! Owns the table, which is the same in parent and children because it is made by the same lines of `main`. A
+//! job is named there by its place. Called by `pool` to find it, by `worker` to run it.
 #![forbid(unsafe_code)]
 
 use std::any::TypeId;

@@ -1,7 +1,7 @@
 //! Layer 3, process. One worker process as the pool sees it: started, talked to, ended.
 //!
-//! Owns the child and our end of the connection. A link that is dropped kills the process, and what its jobs have
-//! started. Called by `crew`, whose tasks have one each.
+//! Owns the child and our end of the connection. A link that is dropped kills the process, and what its jobs
+//! have started. Called by `crew`, whose tasks have one each.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -97,7 +97,8 @@ impl Link {
         let theirs = theirs.try_clone()?;
         let (fd, parent) = (theirs.as_raw_fd(), process::id());
         let mut command = Command::new(&settings.program);
-        // A group of its own: Ctrl-C is the parent's to handle, and a kill reaches what the jobs have started.
+        // A group of its own: Ctrl-C is the parent's to handle, and a kill reaches what the jobs have
+        // started.
         command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
         command.env(VARIABLE, format!("{PROTOCOL} {fd} {parent} {}", settings.frame_limit));
         inherit::pass(&mut command, fd);
@@ -113,8 +114,8 @@ impl Link {
             Err(Lost::Ended) => {
                 let how = self.death().await.how();
                 return Err(format!(
-                    "the program ended before it had announced itself as a worker ({how}); {HINT}, and look at what \
-                     stands before it"
+                    "the program ended before it had announced itself as a worker ({how}); {HINT}, and look \
+                     at what stands before it"
                 ));
             }
         };

@@ -1,8 +1,10 @@
-//! Layer 3, process. Functions that run in other processes: `Pool`, and what belongs to it (feature `process-pool`).
+//! Layer 3, process. Functions that run in other processes: `Pool`, and what belongs to it (feature
+//! `process-pool`).
 //!
-//! Owns the public face. `job` is the table of functions, `worker` the child's side, `frame` what passes between. In
-//! the parent `shared` has the queue, `crew` a task for each process, `link` the process, `call` the handles.
-//! `connection` and `queue` carry values between processes that have no such pool. Called by user code.
+//! Owns the public face. `job` is the table of functions, `worker` the child's side, `frame` what passes
+//! between. In the parent `shared` has the queue, `crew` a task for each process, `link` the process, `call`
+//! the handles. `connection` and `queue` carry values between processes that have no such pool. Called by
+//! user code.
 #![deny(unsafe_code)] // Not `forbid`: that would reach `inherit`.
 
 mod call;
@@ -49,24 +51,28 @@ struct Settings {
     program: PathBuf,
 }
 
-/// Processes of this program that run its functions: `multiprocessing.Pool`, with crashes contained and kills that kill.
+/// Processes of this program that run its functions: `multiprocessing.Pool`, with crashes contained and kills
+/// that kill.
 ///
-/// A [`Job`] that runs on a thread cannot be stopped from outside, and takes the program with it when it crashes. One
-/// that runs here can, and does not:
+/// A [`Job`] that runs on a thread cannot be stopped from outside, and takes the program with it when it
+/// crashes. One that runs here can, and does not:
 ///
-/// * a job that takes too long, or whose future is dropped, is **killed** (`SIGKILL`), with all that it has started;
+/// * a job that takes too long, or whose future is dropped, is **killed** (`SIGKILL`), with all that it has
+///   started;
 /// * a job that crashes has the error [`JobError::Crashed`], and no other job suffers;
 /// * a job that panics has the error [`JobError::Panicked`], and its process goes on.
 ///
-/// The price: arguments and outputs are copied (as [postcard](https://docs.rs/postcard) writes them), and memory is not
-/// shared. For work that is merely long, threads do ([`spawn_blocking`](crate::spawn_blocking)).
+/// The price: arguments and outputs are copied (as [postcard](https://docs.rs/postcard) writes them), and
+/// memory is not shared. For work that is merely long, threads do
+/// ([`spawn_blocking`](crate::spawn_blocking)).
 ///
-/// The program's `main` begins with [`init`], where a worker process begins its work, too. Processes are started when
-/// there are jobs for them, as this program itself without arguments, with an empty standard input; what they print goes
-/// where ours does. Each has a process group of its own. When the pool's process ends, by whatever, they end, too.
+/// The program's `main` begins with [`init`], where a worker process begins its work, too. Processes are
+/// started when there are jobs for them, as this program itself without arguments, with an empty standard
+/// input; what they print goes where ours does. Each has a process group of its own. When the pool's process
+/// ends, by whatever, they end, too.
 ///
-/// A pool belongs to the runtime it was made on, whose tasks look after its processes. Jobs can be sent off from any
-/// thread ([`Apply::start`]), and waited for there ([`Call::join`]).
+/// A pool belongs to the runtime it was made on, whose tasks look after its processes. Jobs can be sent off
+/// from any thread ([`Apply::start`]), and waited for there ([`Call::join`]).
 ///
 /// Dropping the pool kills what is under way; [`shutdown`](Self::shutdown) waits.
 ///
@@ -138,8 +144,8 @@ impl Pool {
         Apply { shared: &self.shared, job, argument, timeout: None }
     }
 
-    /// Calls `job` with each of the arguments. The outputs come in their order, each with its own error: await it, or
-    /// have them [as they come](Map::unordered).
+    /// Calls `job` with each of the arguments. The outputs come in their order, each with its own error:
+    /// await it, or have them [as they come](Map::unordered).
     ///
     /// # Cancel safety
     /// Dropping the future ends the jobs; see [`Outputs`].
@@ -168,8 +174,8 @@ impl Pool {
         self.shared.stats()
     }
 
-    /// Takes no more jobs, and waits until those that there are have been done, but no longer than `deadline`. Then it
-    /// kills the rest. When this returns no process is left.
+    /// Takes no more jobs, and waits until those that there are have been done, but no longer than
+    /// `deadline`. Then it kills the rest. When this returns no process is left.
     ///
     /// # Cancel safety
     /// **Not cancel safe:** dropping it drops the pool, which kills what is under way.
@@ -239,15 +245,16 @@ impl PoolBuilder {
         self
     }
 
-    /// How long a process may take to start, and to announce itself by calling [`init`]: 10 s if not said otherwise.
+    /// How long a process may take to start, and to announce itself by calling [`init`]: 10 s if not said
+    /// otherwise.
     #[must_use]
     pub fn start_timeout(mut self, limit: Duration) -> PoolBuilder {
         self.start_timeout = limit;
         self
     }
 
-    /// After so many jobs a process exits, and another takes its place: for functions that leak. No limit if not said
-    /// otherwise.
+    /// After so many jobs a process exits, and another takes its place: for functions that leak. No limit if
+    /// not said otherwise.
     #[must_use]
     pub fn max_tasks_per_process(mut self, jobs: u32) -> PoolBuilder {
         self.tasks_per_process = Some(jobs);
@@ -257,8 +264,8 @@ impl PoolBuilder {
     /// The pool. No process is started yet.
     ///
     /// # Errors
-    /// When `main` has not called [`init`]; outside of a runtime; when a number makes no sense; when this program cannot
-    /// be found to be started again.
+    /// When `main` has not called [`init`]; outside of a runtime; when a number makes no sense; when this
+    /// program cannot be found to be started again.
     pub fn build(self) -> io::Result<Pool> {
         let invalid = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         if job::table().is_none() {

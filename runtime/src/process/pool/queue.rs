@@ -1,9 +1,10 @@
 //! Layer 3, process. A queue for many processes: `Queue` where it lives, `RemoteQueue` everywhere else.
 //!
-//! Owns the items, as the bytes of their frames, and a socket with an abstract name to which the others connect; only
-//! processes of the same user are served. Each request is answered before the next on the same connection. An item that
-//! was sent is *lent* until the other side says that it has it; if it says nothing before it ends, the item goes back to
-//! the front: so none is lost with a process that is killed. Called by user code.
+//! Owns the items, as the bytes of their frames, and a socket with an abstract name to which the others
+//! connect; only processes of the same user are served. Each request is answered before the next on the same
+//! connection. An item that was sent is *lent* until the other side says that it has it; if it says nothing
+//! before it ends, the item goes back to the front: so none is lost with a process that is killed. Called by
+//! user code.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -104,7 +105,8 @@ struct State {
 }
 
 impl Store {
-    /// Tries until there is an answer. Whoever changes something after a try tells `notify`, which listens before it.
+    /// Tries until there is an answer. Whoever changes something after a try tells `notify`, which listens
+    /// before it.
     async fn until<R>(notify: &Notify, mut attempt: impl FnMut() -> Option<R>) -> R {
         loop {
             let mut notified = pin!(notify.notified());
@@ -205,9 +207,10 @@ impl Drop for Lent {
 
 /// A queue that other processes can use, too: `multiprocessing.Queue`.
 ///
-/// It lives in the process that makes it, on its runtime. The others, be they workers of a [`Pool`](super::Pool) or
-/// programs of the same user, have a [`RemoteQueue`], which can be an argument of a job. Items are copied, and come in
-/// the order in which they were put. One that was sent to a process which is killed before it has it is not lost.
+/// It lives in the process that makes it, on its runtime. The others, be they workers of a
+/// [`Pool`](super::Pool) or programs of the same user, have a [`RemoteQueue`], which can be an argument of a
+/// job. Items are copied, and come in the order in which they were put. One that was sent to a process which
+/// is killed before it has it is not lost.
 ///
 /// Copies are the same queue. When the last is dropped, the others find it gone.
 ///
@@ -312,8 +315,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Takes an item out. Waits while there is none.
     ///
     /// # Errors
-    /// [`QueueError::Closed`] once the queue is closed and empty, and [`QueueError::Item`] when a process has put in
-    /// what is none.
+    /// [`QueueError::Closed`] once the queue is closed and empty, and [`QueueError::Item`] when a process has
+    /// put in what is none.
     ///
     /// # Cancel safety
     /// **Strict.** An item is taken only by the poll that returns it.
@@ -457,7 +460,8 @@ async fn limited<R>(
 
 /// A [`Queue`] that lives in another process.
 ///
-/// It is connected when it is first used, and its methods block: a job, or a thread, may do so, and a task moves them to
+/// It is connected when it is first used, and its methods block: a job, or a thread, may do so, and a task
+/// moves them to
 /// [`spawn_blocking`](crate::spawn_blocking). Several threads may use one at once.
 ///
 /// It can be sent to other processes: it is serialised as its name.
@@ -522,8 +526,8 @@ impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
     /// Takes an item out. Blocks while there is none.
     ///
     /// # Errors
-    /// [`QueueError::Closed`] once the queue is closed and empty, [`QueueError::Item`] when what was taken is no item of
-    /// this type, [`QueueError::Lost`].
+    /// [`QueueError::Closed`] once the queue is closed and empty, [`QueueError::Item`] when what was taken is
+    /// no item of this type, [`QueueError::Lost`].
     pub fn get(&self) -> Result<T, QueueError> {
         self.get_within(FOR_EVER)
     }

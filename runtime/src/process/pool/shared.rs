@@ -1,9 +1,10 @@
 //! Layer 3, process. What the pool's handles and its tasks share: the queue, who is idle, what is under way.
 //!
-//! Owns the lock round all of that. A job is in one place: in the queue, with one task, or answered. Tasks that have
-//! nothing to do leave a `Notify` of their own in `idle`; whoever brings jobs takes it from there and notifies it, the
-//! one that came last first, whose process is warm. Answers are sent, and what was taken out is dropped, after the lock:
-//! both wake whoever waits. Called by `Pool` and the handles on any thread, by `crew` on its tasks.
+//! Owns the lock round all of that. A job is in one place: in the queue, with one task, or answered. Tasks
+//! that have nothing to do leave a `Notify` of their own in `idle`; whoever brings jobs takes it from there
+//! and notifies it, the one that came last first, whose process is warm. Answers are sent, and what was taken
+//! out is dropped, after the lock: both wake whoever waits. Called by `Pool` and the handles on any thread,
+//! by `crew` on its tasks.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +23,8 @@ use crate::shim::{Arc, Mutex};
 /// A body that is an output, or why there is none.
 pub(super) type Outcome = Result<Vec<u8>, JobError>;
 
-/// How often in a row a worker may fail to start before the pool gives up; each task of it may do so once more.
+/// How often in a row a worker may fail to start before the pool gives up; each task of it may do so once
+/// more.
 const FAILURES_MOST: usize = 3;
 
 /// A job that is not answered.
@@ -183,7 +185,8 @@ impl Shared {
         drop(dropped);
     }
 
-    /// No worker could be started. True: try again. Otherwise the pool has given up, and all that wait are told.
+    /// No worker could be started. True: try again. Otherwise the pool has given up, and all that wait are
+    /// told.
     pub(super) fn failed(&self, reason: &str) -> bool {
         let waiting = {
             let mut state = self.state.lock();
@@ -229,7 +232,8 @@ impl Shared {
         }
     }
 
-    /// Kills what is under way and drops what is not; returns the names of the former and the number of the latter.
+    /// Kills what is under way and drops what is not; returns the names of the former and the number of the
+    /// latter.
     pub(super) fn halt(&self) -> (Vec<&'static str>, usize) {
         let (under_way, queue) = {
             let mut state = self.state.lock();

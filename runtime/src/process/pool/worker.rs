@@ -1,9 +1,10 @@
 //! Layer 3, process. The child's side: `init`, and the loop of a worker process.
 //!
-//! Owns two threads. The main one runs jobs, one after another. The other reads the connection, and so learns at once
-//! that the parent is gone, or has no more use for this process: in the middle of a job it then kills the process and
-//! what the job has started, as nobody is left to do so; between two it lets the main thread exit. (The system's own
-//! way, `PR_SET_PDEATHSIG`, fires when the *thread* that forked ends, and a runtime's threads come and go.)
+//! Owns two threads. The main one runs jobs, one after another. The other reads the connection, and so learns
+//! at once that the parent is gone, or has no more use for this process: in the middle of a job it then kills
+//! the process and what the job has started, as nobody is left to do so; between two it lets the main thread
+//! exit. (The system's own way, `PR_SET_PDEATHSIG`, fires when the *thread* that forked ends, and a runtime's
+//! threads come and go.)
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -26,9 +27,10 @@ pub(super) const VARIABLE: &str = "FILCH_POOL_WORKER";
 
 /// Says what other processes of this program can be asked to run. Call it first thing in `main`.
 ///
-/// A [`Pool`](super::Pool) starts the program again, as its workers. In such a process this function does not return: it
-/// runs jobs until the pool has no more for it. In all others it returns at once. What stands before it in `main` runs
-/// in workers too. A worker is given no arguments and no input, and inherits the rest.
+/// A [`Pool`](super::Pool) starts the program again, as its workers. In such a process this function does not
+/// return: it runs jobs until the pool has no more for it. In all others it returns at once. What stands
+/// before it in `main` runs in workers too. A worker is given no arguments and no input, and inherits the
+/// rest.
 ///
 /// # Panics
 /// When it is called a second time, and when two jobs have the same name.
@@ -55,8 +57,8 @@ pub fn init(jobs: &[&'static dyn AnyJob]) {
     }
 }
 
-/// What the parent has left for us; `None`: this is no worker. The variable may also be inherited from a worker that
-/// has started this program as any other, so what it says is checked.
+/// What the parent has left for us; `None`: this is no worker. The variable may also be inherited from a
+/// worker that has started this program as any other, so what it says is checked.
 fn inherited() -> Option<(UnixStream, usize)> {
     let said = env::var(VARIABLE).ok()?;
     let numbers: Vec<u64> = said.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -115,7 +117,8 @@ fn run(mut connection: UnixStream, limit: usize, calls: &Receiver<Message>, phas
         let answer = answer(&call, limit);
         // What the job has printed is out before its result.
         let _ = io::stdout().flush();
-        // Before the answer: once the parent has it, it may close the connection, and that is no reason to kill then.
+        // Before the answer: once the parent has it, it may close the connection, and that is no reason to
+        // kill then.
         phase.lock().in_job = false;
         if connection.write_all(&answer).is_err() {
             return;
