@@ -266,7 +266,7 @@ plain! {
     process::ChildStdout: yes yes yes yes yes;
     process::ChildStderr: yes yes yes yes yes;
     // Pools of processes.
-    process::Pool: yes yes yes yes yes;
+    process::Pool: yes yes yes no no;
     process::PoolBuilder: yes yes yes yes yes;
     process::PoolReport: yes yes yes yes yes;
     process::PoolStats: yes yes yes yes yes;
@@ -414,11 +414,11 @@ generic! {
     watch::Changed<'static, T>: both both no no yes;
     // A job's output goes to one who asks, wherever that is.
     process::Job<u8, T>: yes yes yes yes yes;
-    process::Call<T>: yes yes yes yes yes;
-    process::Outputs<T>: send sync yes unwind ref_unwind;
-    process::Unordered<T>: yes yes yes yes yes;
-    process::Connection<T>: yes yes yes yes yes;
-    process::Queue<T>: yes yes yes yes yes;
+    process::Call<T>: yes yes yes no no;
+    process::Outputs<T>: send sync yes no no;
+    process::Unordered<T>: yes yes yes no no;
+    process::Connection<T>: yes yes yes yes no;
+    process::Queue<T>: yes yes yes no no;
     process::RemoteQueue<T>: yes yes yes yes yes;
     pool::Job<T>: yes yes yes no no;
     pool::Completed<T>: yes yes yes no no;
