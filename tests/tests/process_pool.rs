@@ -27,13 +27,7 @@ fn main() -> ExitCode {
 
 static INHERITED: OnceLock<Vec<String>> = OnceLock::new();
 
-macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
-        const TESTS: &[(&str, fn())] = &[$((stringify!($name), $name)),*];
-    };
-}
-
-tests! {
+filch_tests::tests! {
     outputs_come_in_order,
     two_hundred_jobs_over_four_processes,
     as_they_are_done,
