@@ -4,24 +4,35 @@
 //! library too: the tour and the tests start them in process.
 #![deny(unsafe_code)] // Not `forbid`: that would reach the memory that processes share.
 
+pub mod async_generator;
 pub mod bank_account;
 pub mod bounded_buffer;
 pub mod chat;
 pub mod connection_pool;
+pub mod context_manager;
 pub mod counters;
 pub mod crawler;
+pub mod debounce_throttle;
 pub mod dining_philosophers;
 pub mod fair_lock;
+pub mod gather_errors;
 pub mod http_server;
 pub mod hybrid_channel;
+pub mod livelock;
 pub mod manager;
 pub mod prime_sieve;
 pub mod process_pool;
 pub mod producer_consumer;
+pub mod promises;
+pub mod rate_limited_client;
 pub mod readers_writers;
+pub mod retry_backoff;
+pub mod sequential_concurrent;
 pub mod shared_memory;
+pub mod starvation;
 pub mod stop;
 pub mod story;
+pub mod timeouts;
 pub mod tour;
 
 use std::ffi::OsString;
@@ -60,6 +71,21 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "process_pool", about: process_pool::ABOUT, run: process_pool::run },
     Demo { name: "shared_memory", about: shared_memory::ABOUT, run: shared_memory::run },
     Demo { name: "manager", about: manager::ABOUT, run: manager::run },
+    Demo {
+        name: "sequential_concurrent",
+        about: sequential_concurrent::ABOUT,
+        run: sequential_concurrent::run,
+    },
+    Demo { name: "gather_errors", about: gather_errors::ABOUT, run: gather_errors::run },
+    Demo { name: "timeouts", about: timeouts::ABOUT, run: timeouts::run },
+    Demo { name: "context_manager", about: context_manager::ABOUT, run: context_manager::run },
+    Demo { name: "async_generator", about: async_generator::ABOUT, run: async_generator::run },
+    Demo { name: "rate_limited_client", about: rate_limited_client::ABOUT, run: rate_limited_client::run },
+    Demo { name: "debounce_throttle", about: debounce_throttle::ABOUT, run: debounce_throttle::run },
+    Demo { name: "promises", about: promises::ABOUT, run: promises::run },
+    Demo { name: "retry_backoff", about: retry_backoff::ABOUT, run: retry_backoff::run },
+    Demo { name: "livelock", about: livelock::ABOUT, run: livelock::run },
+    Demo { name: "starvation", about: starvation::ABOUT, run: starvation::run },
 ];
 
 /// What other processes of a program can be asked to run. Every program with a demo that has processes of its

@@ -302,6 +302,17 @@ plain! {
     testing::Fate: yes yes yes yes yes;
     testing::Trial: yes yes yes yes yes;
     testing::World<'static>: no no yes no no;
+    // Structured concurrency, in the runtime: told from anywhere. What is done on the way out is anybody's code.
+    filch::CancelToken: yes yes yes yes yes;
+    filch::cancel::Reason: yes yes yes yes yes;
+    filch::Cancelled: yes yes yes yes yes;
+    filch::cancel::Cancellation<'static>: yes yes no yes yes;
+    filch::cancel::UntilCancelled<'static, std::future::Ready<()>>: yes yes no yes yes;
+    filch::cancel::DropGuard: yes yes yes yes yes;
+    filch::cleanup::ExitStack: yes no yes no no;
+    filch::cleanup::Deferred: yes no yes no no;
+    filch::Scope<'static>: yes yes yes yes yes;
+    filch::scope::LocalScope<'static>: no no yes yes yes;
 }
 
 generic! {
@@ -427,6 +438,11 @@ generic! {
     error::SendError<T>: send sync unpin unwind ref_unwind;
     error::TrySendError<T>: send sync unpin unwind ref_unwind;
     error::SendTimeoutError<T>: send sync unpin unwind ref_unwind;
+    // Outputs come from other threads, and nobody lends them.
+    filch::scope::ScopedHandle<T>: send send yes yes yes;
+    filch::group::Cause<T>: send sync unpin no no;
+    filch::group::ChildError<T>: send sync unpin no no;
+    filch::GroupError<T>: send sync unpin no no;
 }
 
 /// Public in private modules, since public traits name them; nobody else can.

@@ -273,7 +273,8 @@ fn dropped_children_are_killed_if_that_was_asked_for() {
         until(|| !is_there(id));
         // By the future that runs it, too.
         let (mut command, mut pipe) = held();
-        let output = runtime.block_on(async { command.kill_on_drop(true).output() });
+        let _here = runtime.handle().enter();
+        let output = command.kill_on_drop(true).output();
         drop(command);
         drop(output);
         assert_eq!(io::Read::read(&mut pipe, &mut [0]).unwrap(), 0);

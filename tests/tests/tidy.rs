@@ -32,7 +32,9 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("scheduler", &["task", "driver", "context", "sync", "util"]),
     Room("context", &["scheduler", "task", "driver", "sync", "util"]),
     // Layer 3: what users hold. No task, no queue, no atomic.
-    Room("gather", &["sync", "util", "time", "root", "spawn"]),
+    Room("cancel::tree", &["sync"]),
+    Room("cancel", &["sync", "util", "task", "task_local"]),
+    Room("gather", &["sync", "util", "time", "root", "spawn", "cancel"]),
     Room("select", &["macros"]),
     Room("task_local", &["sync"]),
     // `yield_now` is the function, which `lib.rs` re-exports.
@@ -51,6 +53,8 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("signal", &["async_fd", "context", "driver", "io", "sync"]),
     // `crate::spawn` is the function, which `lib.rs` re-exports; it reads as the room of the same name.
     Room("generator", &[]),
+    Room("limit", &["context", "time", "sync", "util", "root", "spawn"]),
+    Room("retry", &["macros", "time"]),
     Room("hyper", &["async_fd", "context", "io", "net", "time", "root", "spawn"]),
     Room("tokio_io", &["async_fd", "context", "fs", "io", "net", "process"]),
     Room("local", &["context", "scheduler", "task", "sync", "util"]),
@@ -58,8 +62,13 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("macros", &["gather", "select", "task_local", "util", "context", "root"]),
     // The front door in three parts, which know each other.
     Room("builder", &["runtime", "driver", "scheduler", "task", "sync"]),
-    Room("runtime", &["builder", "spawn", "context", "local", "scheduler", "task", "sync"]),
+    Room("runtime", &["builder", "spawn", "task_info", "context", "local", "scheduler", "task", "sync"]),
     Room("spawn", &["runtime", "context", "local", "scheduler", "task", "task_local"]),
+    Room("task_info", &["task"]),
+    // Layer 5: what is made of all that.
+    Room("cleanup", &["sync", "util", "root"]),
+    Room("group", &["cancel", "cleanup", "spawn", "task", "time", "sync", "root"]),
+    Room("scope", &["cancel", "cleanup", "gather", "group", "task_local", "time", "util", "sync", "root"]),
 ];
 
 const CHANNELS_ROOMS: &[Room] = &[
@@ -141,6 +150,7 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/task/raw.rs",
     "runtime/src/task/waker.rs",
     "runtime/src/tokio_io.rs",
+    "runtime/src/util/glance.rs",
 ];
 
 /// Where the primitives of `std` may be named outside the two shims: `(file, what)`; no file means any.
@@ -189,6 +199,7 @@ const THREAD_LOCAL_FILES: &[&str] = &[
     "runtime/src/macros.rs",
     "runtime/src/sync.rs",
     "runtime/src/task_local.rs",
+    "runtime/src/util/glance.rs",
 ];
 
 /// Functions that may be longer than 70 lines: `(file, function)`, with the reason.
