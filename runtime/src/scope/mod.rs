@@ -3,8 +3,8 @@
 //! | to have …                                            | use                                     |
 //! |------------------------------------------------------|-----------------------------------------|
 //! | children that cannot fail, and the output of the body | [`scope`](crate::scope())              |
-//! | the same without `Send`                              | [`scope_local`](crate::scope_local)     |
-//! | children of which the first that fails ends the others | [`try_scope`](crate::try_scope)       |
+//! | the same without `Send`                              | [`scope_local`]                         |
+//! | children of which the first that fails ends the others | [`try_scope`]                         |
 //! | a time limit for all of it | [`wait_for`](crate::wait_for) round it, or [`TryScopeFuture::timeout`] |
 //!
 //! A scope runs on any executor; only grace periods and deadlines need a runtime of ours. It is as many polls as its
