@@ -26,7 +26,11 @@ pub mod hyper;
 #[cfg(not(filch_loom))]
 pub mod io;
 #[cfg(not(filch_loom))]
+pub mod limit;
+#[cfg(not(filch_loom))]
 pub mod net;
+#[cfg(not(filch_loom))]
+mod retry;
 #[cfg(not(filch_loom))]
 mod select;
 #[cfg(not(filch_loom))]
@@ -63,6 +67,7 @@ mod front {
     };
     pub use crate::generator::{Generator, TryGenerator, Yielder, generator, generator_with, try_generator};
     pub use crate::local::spawn_local;
+    pub use crate::retry::{Backoff, GaveUp, Pauses, Retry, RetryError, retry};
     pub use crate::runtime::{Handle, Runtime};
     pub use crate::scheduler::metrics::Metrics;
     pub use crate::scheduler::shared::SlowPoll;
