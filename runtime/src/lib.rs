@@ -17,6 +17,8 @@ mod scheduler;
 // Layer 3
 #[cfg(not(filch_loom))]
 mod async_fd;
+#[cfg(not(filch_loom))]
+pub mod fs;
 #[cfg_attr(filch_loom, allow(dead_code))]
 pub mod gather;
 #[cfg(not(filch_loom))]
@@ -29,6 +31,10 @@ pub mod io;
 pub mod limit;
 #[cfg(not(filch_loom))]
 pub mod net;
+#[cfg(not(filch_loom))]
+pub mod pool;
+#[cfg(not(filch_loom))]
+pub mod process;
 #[cfg(not(filch_loom))]
 mod retry;
 #[cfg(not(filch_loom))]

@@ -4,13 +4,15 @@
 //! besides. Unsafe is only to hand a buffer of tokio's to the system without clearing it first.
 #![allow(unsafe_code)]
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, SeekFrom};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
+use crate::fs::File;
 use crate::net::{TcpStream, UnixStream, stream, tcp, unix};
+use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 
 macro_rules! read {
     ($($name:ty, $stream:expr;)*) => {$(
@@ -79,4 +81,87 @@ write! {
     UnixStream, std::convert::identity;
     tcp::OwnedWriteHalf, AsRef::as_ref;
     unix::OwnedWriteHalf, AsRef::as_ref;
+}
+
+impl AsyncRead for File {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let want = buf.remaining();
+        self.poll_read_to(cx, want, |bytes| buf.put_slice(bytes))
+    }
+}
+
+impl AsyncSeek for File {
+    fn start_seek(mut self: Pin<&mut Self>, position: SeekFrom) -> io::Result<()> {
+        self.ask_seek(position);
+        Ok(())
+    }
+
+    fn poll_complete(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        self.poll_asked_seek(cx)
+    }
+}
+
+/// tokio's writing for a type that has futures-io's.
+macro_rules! write_as_futures {
+    ($($name:ty, $vectored:literal;)*) => {$(
+        impl AsyncWrite for $name {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                futures_io::AsyncWrite::poll_write(self, cx, buf)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                futures_io::AsyncWrite::poll_write_vectored(self, cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                $vectored
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                futures_io::AsyncWrite::poll_flush(self, cx)
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                futures_io::AsyncWrite::poll_close(self, cx)
+            }
+        }
+    )*};
+}
+
+write_as_futures! {
+    File, true;
+    ChildStdin, true;
+}
+
+macro_rules! read_as_futures {
+    ($($name:ty;)*) => {$(
+        impl AsyncRead for $name {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                let count = ready!(futures_io::AsyncRead::poll_read(self, cx, buf.initialize_unfilled()))?;
+                buf.advance(count);
+                Poll::Ready(Ok(()))
+            }
+        }
+    )*};
+}
+
+read_as_futures! {
+    ChildStdout;
+    ChildStderr;
 }

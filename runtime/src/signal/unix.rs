@@ -119,7 +119,7 @@ impl Signal {
         self.recv_at(Location::caller())
     }
 
-    pub(super) async fn recv_at(&mut self, location: &'static Location<'static>) -> Option<()> {
+    pub(crate) async fn recv_at(&mut self, location: &'static Location<'static>) -> Option<()> {
         let (kind, seen) = (self.kind, self.seen);
         self.seen = self.event.io(Interest::READABLE, location, |_| newer(kind, seen)).await.ok()?;
         Some(())
