@@ -4,22 +4,29 @@
 //! library too: the tour and the tests start them in process.
 #![forbid(unsafe_code)]
 
+pub mod background_queue;
 pub mod bank_account;
 pub mod bounded_buffer;
 pub mod chat;
 pub mod connection_pool;
 pub mod counters;
 pub mod crawler;
+pub mod data_pipeline;
+pub mod deadlock;
 pub mod dining_philosophers;
+pub mod event_loop_order;
 pub mod fair_lock;
 pub mod http_server;
 pub mod hybrid_channel;
 pub mod prime_sieve;
 pub mod producer_consumer;
+pub mod race_conditions;
 pub mod readers_writers;
+pub mod rows;
 pub mod stop;
 pub mod story;
 pub mod tour;
+pub mod web_scraper;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -53,6 +60,13 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "counters", about: counters::ABOUT, run: counters::run },
     Demo { name: "dining_philosophers", about: dining_philosophers::ABOUT, run: dining_philosophers::run },
     Demo { name: "prime_sieve", about: prime_sieve::ABOUT, run: prime_sieve::run },
+    Demo { name: "event_loop_order", about: event_loop_order::ABOUT, run: event_loop_order::run },
+    Demo { name: "race_conditions", about: race_conditions::ABOUT, run: race_conditions::run },
+    Demo { name: "deadlock", about: deadlock::ABOUT, run: deadlock::run },
+    Demo { name: "background_queue", about: background_queue::ABOUT, run: background_queue::run },
+    Demo { name: "data_pipeline", about: data_pipeline::ABOUT, run: data_pipeline::run },
+    Demo { name: "web_scraper", about: web_scraper::ABOUT, run: web_scraper::run },
+    Demo { name: "rows", about: rows::ABOUT, run: rows::run },
     Demo { name: "hybrid_channel", about: hybrid_channel::ABOUT, run: hybrid_channel::run },
 ];
 
