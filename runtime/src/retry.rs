@@ -1,7 +1,7 @@
 //! Layer 3. `retry`: does again what failed, after a pause that grows.
 //!
-//! Owns the policy, `Backoff`, and the loop. Jitter is drawn from the random numbers of `select!`, so under a
-//! paused clock it follows from the seed. Called by users.
+//! Owns the policy, `Backoff`, and the loop. Jitter is drawn from the random numbers of `select!`, so in a test
+//! on the paused clock it follows from the seed. Called by users.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -12,7 +12,8 @@ use crate::time::{Duration, Instant, sleep};
 
 /// Calls `operation` until it succeeds, with pauses as `backoff` says.
 ///
-/// Each error is tried again; to tell which are worth it, or to be told of them, use [`Retry`].
+/// Each error is tried again; to tell which are worth it, or to be told of them, use [`Retry`]. In a future
+/// that is spawned, write `async move ||`; see [`Retry::run`].
 ///
 /// # Examples
 /// ```
@@ -238,7 +239,9 @@ fn part(whole: Duration) -> Duration {
     Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32)
 }
 
-type Hook<F> = Option<Box<F>>;
+type When<'a, E> = dyn FnMut(&E) -> bool + Send + 'a;
+type After<'a, E> = dyn FnMut(&E) -> Option<Duration> + Send + 'a;
+type Told<'a, E> = dyn FnMut(&E, u32, Duration) + Send + 'a;
 
 /// [`retry()`] with more to say: which errors are worth another attempt, how long a server asks to wait, and
 /// who is told.
@@ -272,9 +275,9 @@ type Hook<F> = Option<Box<F>>;
 #[must_use = "nothing is done before `run`"]
 pub struct Retry<'a, E> {
     backoff: Backoff,
-    when: Hook<dyn FnMut(&E) -> bool + Send + 'a>,
-    after: Hook<dyn FnMut(&E) -> Option<Duration> + Send + 'a>,
-    told: Hook<dyn FnMut(&E, u32, Duration) + Send + 'a>,
+    when: Option<Box<When<'a, E>>>,
+    after: Option<Box<After<'a, E>>>,
+    told: Option<Box<Told<'a, E>>>,
 }
 
 impl<'a, E> Retry<'a, E> {
@@ -303,6 +306,10 @@ impl<'a, E> Retry<'a, E> {
 
     /// Calls `operation` until it succeeds.
     ///
+    /// An async closure may change what it borrows, so it can count for example. The compiler does not believe
+    /// yet that a future is `Send` in which such a closure *borrows* from around it: in one that is spawned,
+    /// write `async move ||`, or use [`run_fn`](Self::run_fn).
+    ///
     /// # Errors
     /// [`RetryError`] with the last error, and why there is no further attempt.
     ///
@@ -311,44 +318,95 @@ impl<'a, E> Retry<'a, E> {
     ///
     /// # Cancel safety
     /// **Strict** if what `operation` returns is; the attempts that failed are forgotten.
-    pub async fn run<T>(
-        mut self,
-        mut operation: impl AsyncFnMut() -> Result<T, E>,
-    ) -> Result<T, RetryError<E>> {
-        let start = Instant::now();
-        let mut pauses = self.backoff.pauses();
-        let mut attempts = 0_u32;
+    pub async fn run<T>(self, mut operation: impl AsyncFnMut() -> Result<T, E>) -> Result<T, RetryError<E>> {
+        let mut course = self.begin();
         loop {
-            let error = match operation().await {
+            match operation().await {
                 Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            attempts = attempts.saturating_add(1);
-            match self.pause(&error, attempts, start, &mut pauses) {
-                Ok(pause) => sleep(pause).await,
-                Err(gave_up) => return Err(RetryError { error, attempts, gave_up }),
+                Err(error) => course.pause_after(error).await?,
             }
         }
     }
 
-    /// How long to pause after the attempt of this number, which failed.
-    fn pause(
-        &mut self,
-        error: &E,
-        attempt: u32,
-        start: Instant,
-        pauses: &mut Pauses,
-    ) -> Result<Duration, GaveUp> {
-        if self.when.as_mut().is_some_and(|worth_it| !worth_it(error)) {
+    /// [`run`](Self::run) for a closure that returns a future: `|| async { .. }`. It may borrow from around it
+    /// in a future that is spawned, but not change what it borrows.
+    ///
+    /// # Examples
+    /// ```
+    /// use filch::{Backoff, Retry};
+    ///
+    /// # filch::run(async {
+    /// let task = filch::spawn(async {
+    ///     let name = String::from("of the task");
+    ///     let result: Result<usize, _> = Retry::<()>::new(Backoff::default())
+    ///         .run_fn(|| async { Ok(name.len()) })
+    ///         .await;
+    ///     result.unwrap()
+    /// });
+    /// assert_eq!(task.await.unwrap(), 11);
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// **Strict** if what `operation` returns is; the attempts that failed are forgotten.
+    pub async fn run_fn<T, F>(self, mut operation: impl FnMut() -> F) -> Result<T, RetryError<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut course = self.begin();
+        loop {
+            match operation().await {
+                Ok(value) => return Ok(value),
+                Err(error) => course.pause_after(error).await?,
+            }
+        }
+    }
+
+    fn begin(self) -> Course<'a, E> {
+        Course { pauses: self.backoff.pauses(), retry: self, start: Instant::now(), attempts: 0 }
+    }
+}
+
+/// How far it has come.
+struct Course<'a, E> {
+    retry: Retry<'a, E>,
+    pauses: Pauses,
+    start: Instant,
+    attempts: u32,
+}
+
+impl<E> Course<'_, E> {
+    /// An attempt failed: pauses before the next one, or gives up.
+    async fn pause_after(&mut self, error: E) -> Result<(), RetryError<E>> {
+        self.attempts = self.attempts.saturating_add(1);
+        let pause = match self.pause(&error) {
+            Ok(pause) => pause,
+            Err(gave_up) => return Err(RetryError { error, attempts: self.attempts, gave_up }),
+        };
+        drop(error);
+        sleep(pause).await;
+        Ok(())
+    }
+
+    /// How long to pause.
+    fn pause(&mut self, error: &E) -> Result<Duration, GaveUp> {
+        let retry = &mut self.retry;
+        if retry.when.as_mut().is_some_and(|worth_it| !worth_it(error)) {
             return Err(GaveUp::NotWorthIt);
         }
-        let planned = pauses.next().ok_or(GaveUp::Attempts)?;
-        let pause = self.after.as_mut().and_then(|after| after(error)).unwrap_or(planned);
-        if self.backoff.deadline.is_some_and(|limit| start.elapsed().saturating_add(pause) > limit) {
+        let planned = self.pauses.next().ok_or(GaveUp::Attempts)?;
+        let pause = retry.after.as_mut().and_then(|after| after(error)).unwrap_or(planned);
+        if retry.backoff.deadline.is_some_and(|limit| self.start.elapsed().saturating_add(pause) > limit) {
             return Err(GaveUp::Deadline);
         }
-        if let Some(told) = &mut self.told {
-            told(error, attempt, pause);
+        if let Some(told) = &mut retry.told {
+            told(error, self.attempts, pause);
         }
         Ok(pause)
     }

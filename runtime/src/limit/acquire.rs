@@ -53,12 +53,12 @@ impl<'a, P: Pace> Wish<'a, P> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.as_mut().project();
         if matches!(this.stage.as_mut().project(), StageProjection::New) {
-            ready!(probe::poll_budget(cx));
+            ready!(probe::poll_spend(cx));
             if this.paced.waiting() == 0 && this.paced.pass(*this.n, Whose::Runtimes).is_ok() {
                 this.stage.set(Stage::Done);
-                probe::spend();
                 return Poll::Ready(());
             }
+            probe::unspend();
         }
         self.poll_in_line(cx)
     }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::pace::{Answer, NEVER, Now, Pace, nanos};
+use super::pace::{Algorithm, Answer, NEVER, Now, Pace, nanos};
 
 /// So many tokens a period, and some more saved up: what [`TokenBucket`](super::TokenBucket) goes by.
 ///
@@ -55,7 +55,9 @@ impl Bucket {
     }
 }
 
-impl Pace for Bucket {
+impl Pace for Bucket {}
+
+impl Algorithm for Bucket {
     fn capacity(&self) -> usize {
         self.burst as usize
     }
@@ -118,10 +120,13 @@ mod tests {
 
     #[test]
     fn a_third_of_a_second_does_not_drift() {
-        let mut bucket = Bucket::new(3, SECOND, 1);
-        let ticks = passes(&mut bucket, 0, 3_000_001);
-        assert_eq!(ticks[..4], [0, 333_333_334, 666_666_667, 1_000_000_000]);
-        assert_eq!(ticks[3_000_000], 1_000_000 * 1_000_000_000);
+        let mut bucket = Bucket::new(3, SECOND, 2);
+        let ticks = passes(&mut bucket, 0, 3_000_002);
+        assert_eq!(ticks[..5], [0, 0, 333_333_334, 666_666_667, 1_000_000_000]);
+        assert_eq!(ticks[3_000_001], 1_000_000 * 1_000_000_000);
+        // A pacemaker saves up nothing, not even what is left of a nanosecond.
+        let mut pace = Bucket::new(3, SECOND, 1);
+        assert_eq!(passes(&mut pace, 0, 4), [0, 333_333_334, 666_666_668, 1_000_000_002]);
     }
 
     #[test]

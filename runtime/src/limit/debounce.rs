@@ -31,7 +31,7 @@ use crate::time::{Duration, Instant};
 ///         search.call(query);
 ///         sleep(Duration::from_millis(100)).await;
 ///     }
-///     sleep(Duration::from_millis(200)).await;
+///     sleep(Duration::from_millis(250)).await;
 ///     assert_eq!(searches.try_iter().collect::<Vec<_>>(), ["fil"]);
 /// });
 /// # Ok::<(), std::io::Error>(())

@@ -42,11 +42,13 @@ const SWEEP_MIN: usize = 64;
 /// # });
 /// ```
 pub struct Keyed<K, P> {
-    make: Box<dyn Fn(&K) -> Paced<P> + Send + Sync>,
+    make: Box<Make<K, P>>,
     hasher: RandomState,
     map: Mutex<Map<K, P>>,
     keys_max: usize,
 }
+
+type Make<K, P> = dyn Fn(&K) -> Paced<P> + Send + Sync;
 
 struct Map<K, P> {
     /// By hash. Two keys of the same hash, if ever there are, make a chain.

@@ -54,6 +54,7 @@ pub use debounce::Debounce;
 pub use error::{AcquireTimeoutError, KeyedError, TooMany, TryAcquireError};
 pub use keyed::Keyed;
 pub use limiter::{Limiter, LimiterError, LimiterStats, Rate, Slot};
+pub use pace::Pace;
 pub use paced::{Paced, RateLimiter, TokenBucket};
 pub use stream::{Debounced, LimitExt, PacedStream, Throttled};
 pub use throttle::Throttle;

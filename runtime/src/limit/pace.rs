@@ -36,9 +36,14 @@ pub enum Answer {
     Unsure,
 }
 
-/// An algorithm that says how many may pass, and when: [`Window`](super::Window) or [`Bucket`](super::Bucket).
-/// There are no others, as the trait has no public name.
-pub trait Pace {
+/// By what a limiter goes: [`Window`](super::Window) or [`Bucket`](super::Bucket), and there are no others.
+///
+/// For the bounds of what should take both kinds of limiters, `P: Pace` and [`Paced<P>`](super::Paced).
+pub trait Pace: Algorithm {}
+
+/// An algorithm that says how many may pass, and when. The trait has no public name, so that nobody else has
+/// one.
+pub trait Algorithm {
     /// How many may pass at once at most.
     fn capacity(&self) -> usize;
 

@@ -16,7 +16,7 @@ use super::acquire::{Acquire, AcquireMany};
 use super::bucket::Bucket;
 use super::clock::{Clock, Whose};
 use super::error::{AcquireTimeoutError, TooMany, TryAcquireError};
-use super::pace::{Answer, Now, Pace};
+use super::pace::{Answer, NEVER, Now, Pace, nanos};
 use super::window::Window;
 use crate::shim::Mutex;
 use crate::shim::Ordering::Relaxed;
@@ -145,7 +145,10 @@ pub(super) struct Late {
 impl Late {
     /// How long there is no use to ask.
     fn after(&self) -> Duration {
-        Duration::from_nanos(self.tick.saturating_sub(self.now))
+        match self.tick {
+            NEVER => Duration::MAX,
+            tick => Duration::from_nanos(tick.saturating_sub(self.now)),
+        }
     }
 }
 
@@ -363,7 +366,7 @@ impl<P: Pace> Paced<P> {
     /// itself goes on.
     pub fn penalize(&self, wait: Duration) {
         let mut state = self.state.lock();
-        let until = self.clock.look(Whose::Runtimes).saturating_add(super::pace::nanos(wait));
+        let until = self.clock.look(Whose::Runtimes).saturating_add(nanos(wait));
         state.closed_until = state.closed_until.max(until);
     }
 
@@ -413,8 +416,10 @@ impl<P: Pace> Paced<P> {
     /// Lets `n` pass now. Whether it is their turn has been seen to.
     #[inline]
     pub(super) fn pass(&self, n: usize, whose: Whose) -> Result<(), Late> {
-        let mut state = self.state.lock();
+        // Before the lock: the two take longer one after the other. It is a moment within this call all the
+        // same, and an algorithm takes none for earlier than the one before.
         let mut now = self.clock.glance(whose);
+        let mut state = self.state.lock();
         let mut answer = state.answer(now, n);
         if answer == Answer::Unsure {
             now = Now::exactly(self.clock.look(whose));

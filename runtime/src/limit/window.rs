@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::pace::{Answer, NEVER, Now, Pace, nanos};
+use super::pace::{Algorithm, Answer, NEVER, Now, Pace, nanos};
 
 /// At most so many in any window of `period`: what [`RateLimiter`](super::RateLimiter) goes by.
 ///
@@ -68,7 +68,9 @@ impl Window {
     }
 }
 
-impl Pace for Window {
+impl Pace for Window {}
+
+impl Algorithm for Window {
     fn capacity(&self) -> usize {
         self.max
     }
