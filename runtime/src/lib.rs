@@ -20,6 +20,8 @@ mod async_fd;
 #[cfg(not(filch_loom))]
 pub mod fs;
 #[cfg_attr(filch_loom, allow(dead_code))]
+pub mod cancel;
+#[cfg_attr(filch_loom, allow(dead_code))]
 pub mod gather;
 #[cfg(not(filch_loom))]
 pub mod generator;
@@ -58,6 +60,15 @@ mod macros;
 mod runtime;
 #[cfg(not(filch_loom))]
 mod spawn;
+#[cfg(not(filch_loom))]
+mod task_info;
+// Layer 5: what is made of all that
+#[cfg(not(filch_loom))]
+pub mod cleanup;
+#[cfg(not(filch_loom))]
+pub mod group;
+#[cfg(not(filch_loom))]
+pub mod scope;
 
 #[cfg(not(filch_loom))]
 pub use crate::front::*;
@@ -66,20 +77,25 @@ pub use crate::front::*;
 mod front {
     pub use crate::async_fd::{AsyncFd, AsyncFdReadyGuard, AsyncFdReadyMutGuard, TryIoError};
     pub use crate::builder::{Builder, PanicPolicy, WORKERS_MAX};
+    pub use crate::cancel::{CancelToken, Cancelled};
+    pub use crate::cleanup::{AsyncResource, defer, with};
     pub use crate::context::EnterGuard;
     pub use crate::gather::{
         AllFailed, AsCompleted, FutureExt, Gather, Wait, any, as_completed, gather, gather as join_all, race,
         shield, try_gather, try_gather as try_join_all, wait,
     };
     pub use crate::generator::{Generator, TryGenerator, Yielder, generator, generator_with, try_generator};
+    pub use crate::group::{GroupError, TaskGroup};
     pub use crate::local::spawn_local;
     pub use crate::retry::{Backoff, GaveUp, Pauses, Retry, RetryError, retry};
     pub use crate::runtime::{Handle, Runtime};
     pub use crate::scheduler::metrics::Metrics;
     pub use crate::scheduler::shared::SlowPoll;
     pub use crate::scheduler::shutdown::{Abandoned, ShutdownReport};
-    pub use crate::spawn::{TaskInfo, TaskState, YieldNow, block_on, run, spawn, spawn_blocking, yield_now};
+    pub use crate::scope::{Scope, scope, scope_local, try_scope};
+    pub use crate::spawn::{YieldNow, block_on, run, spawn, spawn_blocking, yield_now};
     pub use crate::task::{AbortHandle, JoinError, JoinHandle, TaskPanic};
+    pub use crate::task_info::{TaskInfo, TaskState};
     pub use crate::time::wait_for;
     pub use filch_channels::probe::{Holder, Wait as WaitKind, holder_of};
     pub use filch_channels::{channel, sync, testing};

@@ -17,8 +17,9 @@ use crate::scheduler::metrics::Metrics;
 use crate::scheduler::shared::Scheduler;
 use crate::scheduler::shutdown::{self, ShutdownReport};
 use crate::shim::Arc;
-use crate::spawn::{TaskInfo, spawn_named};
+use crate::spawn::spawn_named;
 use crate::task::JoinHandle;
+use crate::task_info::TaskInfo;
 
 /// How long a runtime that is dropped waits for what is left in it.
 pub(crate) const DROP_WITHIN: Duration = Duration::from_secs(1);

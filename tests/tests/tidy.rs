@@ -32,7 +32,9 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("scheduler", &["task", "driver", "context", "sync", "util"]),
     Room("context", &["scheduler", "task", "driver", "sync", "util"]),
     // Layer 3: what users hold. No task, no queue, no atomic.
-    Room("gather", &["sync", "util", "time", "root", "spawn"]),
+    Room("cancel::tree", &["sync"]),
+    Room("cancel", &["sync", "util", "task", "task_local"]),
+    Room("gather", &["sync", "util", "time", "root", "spawn", "cancel"]),
     Room("select", &["macros"]),
     Room("task_local", &["sync"]),
     // `yield_now` is the function, which `lib.rs` re-exports.
@@ -55,8 +57,13 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("macros", &["gather", "select", "task_local", "util", "context", "root"]),
     // The front door in three parts, which know each other.
     Room("builder", &["runtime", "driver", "scheduler", "task", "sync"]),
-    Room("runtime", &["builder", "spawn", "context", "local", "scheduler", "task", "sync"]),
+    Room("runtime", &["builder", "spawn", "task_info", "context", "local", "scheduler", "task", "sync"]),
     Room("spawn", &["runtime", "context", "local", "scheduler", "task", "task_local"]),
+    Room("task_info", &["task"]),
+    // Layer 5: what is made of all that.
+    Room("cleanup", &["sync", "util", "root"]),
+    Room("group", &["cancel", "cleanup", "spawn", "task", "time", "sync", "root"]),
+    Room("scope", &["cancel", "cleanup", "gather", "group", "task_local", "time", "util", "sync", "root"]),
 ];
 
 const CHANNELS_ROOMS: &[Room] = &[

@@ -48,9 +48,11 @@ mod as_completed;
 mod ext;
 #[cfg(not(filch_loom))]
 mod first;
+#[cfg(not(filch_loom))]
+pub(crate) mod pool;
 mod ready;
 #[cfg(not(filch_loom))]
-mod set;
+pub(crate) mod set;
 #[cfg(not(filch_loom))]
 mod shield;
 #[cfg(not(filch_loom))]

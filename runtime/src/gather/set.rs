@@ -5,7 +5,7 @@
 //! *turn*: a poll of the set polls each child that was woken once, at most [`TURN`] in all, and none once the budget of
 //! the task is spent. What is left waits for the next poll, for which the set wakes its parent. So a large
 //! set does not hog its thread, and children that wake each other cannot keep it in one poll. What becomes of
-//! the outputs is up to the files that use this: `all`, `first`, `as_completed`, `wait`.
+//! the outputs is up to the files that use this: `all`, `first`, `as_completed`, `wait`. `pool` is a set that grows.
 
 use std::fmt;
 use std::pin::Pin;
@@ -58,20 +58,20 @@ pub(super) enum Done<K, R> {
 pub(super) type Parts<F, K> = (Vec<(usize, K)>, Vec<(usize, F)>);
 
 /// How many children one poll of a set may still poll.
-struct Turn {
+pub(crate) struct Turn {
     left: u8,
     /// Outside of tasks that have a budget, the turn is all there is.
     has_budget: bool,
 }
 
 impl Turn {
-    fn begin() -> Turn {
+    pub(crate) fn begin() -> Turn {
         Turn { left: TURN, has_budget: probe::with_current(|task| task.is_some()) }
     }
 
     /// Ready if one more may be polled. Otherwise the parent was woken.
     #[inline]
-    fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.has_budget {
             ready!(probe::poll_budget(cx));
         }
@@ -87,7 +87,7 @@ impl Turn {
     /// One was polled. It is paid for after its poll, so that one which needs an operation gets it out of the
     /// last one left.
     #[inline]
-    fn polled(&self) {
+    pub(super) fn polled(&self) {
         if self.has_budget {
             probe::spend();
         }

@@ -6,6 +6,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::cancel::region::Region;
 use crate::{JoinError, JoinHandle};
 
 /// Protects `future` from being cancelled: it runs as a task of its own, from now on, and to its end, whether
@@ -14,6 +15,9 @@ use crate::{JoinError, JoinHandle};
 /// Python's `asyncio.shield`. For what must not stop in the middle, such as to write a record, while the wait
 /// for it may be given up: `wait_for(shield(write()), limit)`. Only the end of the runtime cancels it, so
 /// whoever ends that waits for it first.
+///
+/// In a child of a [`TaskGroup`](crate::TaskGroup) or a [`scope`](crate::scope()), the end of that waits for
+/// `future` too, though not for its output: nothing of what is inside goes on behind its back.
 ///
 /// # Examples
 /// ```
@@ -44,7 +48,17 @@ pub fn shield<F>(future: F) -> Shield<F::Output>
 where
     F: IntoFuture<IntoFuture: Send + 'static, Output: Send + 'static>,
 {
-    Shield(crate::spawn(future.into_future()))
+    let future = future.into_future();
+    match Region::current() {
+        None => Shield(crate::spawn(future)),
+        Some(region) => {
+            let shielded = region.shield();
+            Shield(crate::spawn(async move {
+                let _shielded = shielded;
+                region.within(future).await
+            }))
+        }
+    }
 }
 
 /// The future of [`shield()`].

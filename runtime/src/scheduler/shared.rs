@@ -247,6 +247,21 @@ impl Scheduler {
         })
     }
 
+    /// As `spawn`, for what a shutdown is to wait for: it takes this in, and does not cancel it before its deadline.
+    pub(crate) fn spawn_late<F>(&self, future: F, name: &str, location: &'static Location<'static>)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut birth = self.birth(Some(name.into()), location);
+        birth.list |= task::LATE;
+        // SAFETY: as in `spawn`.
+        let (runnable, _) = unsafe { task::new(future, self, birth) };
+        match self.admit(&runnable) {
+            true => self.inject(runnable),
+            false => runnable.cancel(None).release(),
+        }
+    }
+
     /// What a task is born with that no worker spawns.
     pub(super) fn birth(&self, name: Option<Box<str>>, location: &'static Location<'static>) -> Birth {
         let id = next_id();

@@ -3,6 +3,7 @@
 //! In this order: no task comes in any more; every live one is asked to end, and the workers, still at work,
 //! drop its future; when none is left, or at the deadline, the workers and the blocking threads are told to
 //! stop, and waited for; what waits on sockets elsewhere is told. What did not come back is in the report.
+//! Late tasks, which clean up, come in until the deadline, and are only then asked to end.
 //! Called by `Runtime::shutdown` and by its drop.
 #![forbid(unsafe_code)]
 
@@ -13,13 +14,15 @@ use std::time::{Duration, Instant};
 use super::crew::{join_all, wait};
 use super::shared::Scheduler;
 use crate::context;
-use crate::driver::clock;
+use crate::driver::clock::{self, ticks};
 use crate::shim::Arc;
 use crate::shim::Ordering::SeqCst;
 use crate::shim::thread;
 use crate::task::{self, Task};
 use crate::util::wake::wake_all;
 
+/// How long those that clean up and are cut at the deadline are waited for; each needs one turn.
+const CUT_WITHIN: Duration = Duration::from_millis(20);
 /// How long a caller of `block_on` stays for tasks that were cancelled; each needs one turn.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -31,11 +34,12 @@ pub struct ShutdownReport {
     pub finished: usize,
     /// Tasks whose future was dropped before its end.
     pub cancelled: usize,
-    /// Tasks and blocking jobs that were still running at the deadline, and were left to themselves.
+    /// Tasks and blocking jobs that were still running at the deadline, and were left to themselves; and clean-ups
+    /// that had not come to their end, and were cancelled.
     pub abandoned: Vec<Abandoned>,
 }
 
-/// A task or a blocking job that did not come back before the deadline of a shutdown.
+/// A task, a blocking job or a clean-up that did not come to its end before the deadline of a shutdown.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Abandoned {
@@ -74,20 +78,28 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
     let start = Instant::now();
     let deadline = start.checked_add(within);
     let inside = is_on_own_thread(scheduler);
-    let mut tasks: Vec<Task> = scheduler.cores.iter().flat_map(|core| core.tasks.lock().close()).collect();
+    let close = || scheduler.cores.iter().flat_map(|core| core.tasks.lock().close()).collect::<Vec<Task>>();
     // Some have ended already, and are about to leave their list.
-    tasks.retain(|task| !task.state.is_done());
+    let mut tasks: Vec<Task> = close().into_iter().filter(|task| !task.state.is_done()).collect();
     for job in scheduler.blocking.jobs.close() {
         scheduler.finish(job.cancel(None));
     }
-    tasks.iter().for_each(Task::abort);
-    if !scheduler.is_single_threaded() {
-        // From inside, the calling task cannot be waited for. Others that are in a poll can, by their threads.
-        let running = |task: &&Task| inside && task.probe.is_running() && !task.state.is_done();
-        wait(deadline, || scheduler.live_tasks() <= tasks.iter().filter(running).count());
-    } else if !inside {
-        drive(scheduler, deadline);
+    tasks.iter().filter(|task| !task.is_late()).for_each(Task::abort);
+    let wait_for = |within, done: &dyn Fn() -> bool| match scheduler.is_single_threaded() {
+        false => _ = wait(Instant::now().checked_add(within), done),
+        true if !inside => drive(scheduler, within),
+        true => {}
+    };
+    // From inside, the calling task cannot be waited for. Others that are in a poll can, by their threads.
+    let running =
+        |task: &&Task| inside && task.probe.is_running() && !task.state.is_done() && !task.is_late();
+    wait_for(within, &|| scheduler.live_tasks() <= tasks.iter().filter(running).count());
+    let cut: Vec<Task> = close().into_iter().filter(|task| task.is_late() && !task.state.is_done()).collect();
+    if !cut.is_empty() {
+        cut.iter().for_each(Task::abort);
+        wait_for(CUT_WITHIN, &|| cut.iter().all(|task| task.state.is_done()));
     }
+    tasks.retain(|task| cut.iter().all(|cut| cut.probe.id() != task.probe.id()));
     // Ordering: SeqCst, with those that wake or go to sleep: see `Scheduler::is_stopping`.
     scheduler.stopping.store(true, SeqCst);
     scheduler.monitor.stop();
@@ -101,7 +113,7 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
     scheduler.cores.iter().for_each(|core| while core.timers.fire(clock::NEVER, &mut wakers) > 0 {});
     scheduler.driver.reactors.iter().for_each(|reactor| reactor.shutdown(&mut wakers));
     wake_all(&mut wakers);
-    let report = report(scheduler, &tasks, start);
+    let report = report(scheduler, &tasks, &cut, start);
     if scheduler.live_tasks() > 0 {
         // What is abandoned may still call the scheduler: it must stay.
         std::mem::forget(scheduler.clone());
@@ -112,12 +124,14 @@ pub(crate) fn shutdown(scheduler: &Arc<Scheduler>, within: Duration) -> Shutdown
 /// A caller of `block_on` leaves a single-threaded runtime that was shut down meanwhile: it runs what that left to it.
 pub(super) fn leave(scheduler: &Arc<Scheduler>) {
     if scheduler.is_single_threaded() && scheduler.is_stopping() {
-        drive(scheduler, Instant::now().checked_add(LEAVE_WITHIN));
+        drive(scheduler, LEAVE_WITHIN);
     }
 }
 
-/// Runs the tasks of a single-threaded runtime to their ends.
-fn drive(scheduler: &Arc<Scheduler>, deadline: Option<Instant>) {
+/// Runs the tasks of a single-threaded runtime to their ends. A virtual clock jumps, but no further than `within`.
+fn drive(scheduler: &Arc<Scheduler>, within: Duration) {
+    let clock = &scheduler.driver.clock;
+    let (deadline, until) = (Instant::now().checked_add(within), clock.now().saturating_add(ticks(within)));
     let here = context::enter_worker(scheduler.clone());
     let mut hands = None;
     let done = || {
@@ -125,8 +139,21 @@ fn drive(scheduler: &Arc<Scheduler>, deadline: Option<Instant>) {
         while let Some(core) = hands.take().or_else(|| scheduler.take(true, &here.worker)) {
             let ran;
             (hands, ran) = here.worker.step(core);
-            if !ran || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                // What is left is on its way here, or runs on a thread that does not come back.
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            } else if !ran && scheduler.live_tasks() > 0 {
+                // What is left waits, is on its way here, or runs on a thread that does not come back.
+                hands = hands.take().and_then(|core| here.worker.look(core));
+                let next = scheduler.cores[0].timers.earliest();
+                if hands.as_ref().is_some_and(|core| core.len() > 0) {
+                    continue;
+                } else if !clock.is_virtual() || next == clock::NEVER {
+                    break;
+                } else if next > until {
+                    return true;
+                }
+                clock.advance_to(next);
+            } else if !ran {
                 break;
             }
         }
@@ -140,13 +167,13 @@ fn is_on_own_thread(scheduler: &Arc<Scheduler>) -> bool {
     context::current_worker().is_some_and(|worker| Arc::ptr_eq(&worker.scheduler, scheduler))
 }
 
-fn report(scheduler: &Scheduler, tasks: &[Task], start: Instant) -> ShutdownReport {
+fn report(scheduler: &Scheduler, tasks: &[Task], cut: &[Task], start: Instant) -> ShutdownReport {
     let seen: Vec<_> =
         scheduler.crew.state.lock().attached.iter().filter_map(|worker| worker.seen()).collect();
     let mut report = ShutdownReport::default();
-    for task in tasks {
+    for task in tasks.iter().chain(cut) {
         let id = task.probe.id();
-        if !task.state.is_done() {
+        if task.is_late() && task.state.is_cancelled() || !task.state.is_done() {
             let since = seen.iter().find(|(seen, _)| *seen == id).map_or(start, |(_, since)| *since);
             let name = task.name().map(str::to_owned);
             let running_for = since.elapsed();

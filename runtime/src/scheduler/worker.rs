@@ -217,7 +217,7 @@ impl Worker {
     }
 
     /// A busy worker's look at timers, reactor and injector.
-    fn look(&self, mut core: Box<Core>) -> Hands {
+    pub(super) fn look(&self, mut core: Box<Core>) -> Hands {
         core.looked();
         self.remote(&core).counts.looks.add(1);
         self.fire(&mut core);

@@ -22,7 +22,8 @@ pub(crate) struct TaskList {
     len: usize,
     /// How many tasks there have been in it.
     pub(crate) taken_in: u64,
-    closed: bool,
+    /// How often it was closed: at first for all but late tasks, then for all.
+    closed: usize,
 }
 
 impl TaskList {
@@ -34,7 +35,7 @@ impl TaskList {
     #[inline]
     #[must_use]
     pub(crate) fn push(&mut self, runnable: &Runnable) -> bool {
-        if self.closed {
+        if self.closed > usize::from(runnable.task().is_late()) {
             return false;
         }
         let task = runnable.task();
@@ -68,9 +69,9 @@ impl TaskList {
         self.len -= 1;
     }
 
-    /// No task comes in from now on. Returns those that are in it.
+    /// No task comes in from now on, but for late ones until it is closed again. Returns those that are in it.
     pub(crate) fn close(&mut self) -> Vec<Task> {
-        self.closed = true;
+        self.closed += 1;
         self.tasks()
     }
 

@@ -27,7 +27,9 @@ pub use error::{JoinError, TaskPanic};
 pub(crate) use error::{PanicHook, head};
 pub use join::{AbortHandle, JoinHandle};
 pub(crate) use list::TaskList;
-pub(crate) use raw::{Done, Ran, Root, RootPolled, Runnable, Schedule, Task, install_probe, new};
+pub(crate) use raw::{
+    Done, LATE, Ran, Root, RootPolled, Runnable, Schedule, Task, current_name, install_probe, new,
+};
 
 // The public face of this module has two things from above.
 #[cfg(not(filch_loom))]
@@ -45,7 +47,7 @@ pub(crate) struct Birth {
     pub(crate) parent: u64,
     pub(crate) location: &'static Location<'static>,
     pub(crate) name: Option<Box<str>>,
-    /// The list of the scheduler that the task is in.
+    /// The list of the scheduler that the task is in, and perhaps `LATE`.
     pub(crate) list: u16,
 }
 

@@ -40,6 +40,10 @@ pub(crate) unsafe trait Schedule {
     fn panic_hook(&self) -> PanicHook;
 }
 
+/// In the tag of a task, beside the index of its list: a shutdown lets it come to its own end, within its deadline,
+/// and takes in more of the kind.
+pub(crate) const LATE: u16 = 1 << 15;
+
 /// The part of a task that does not depend on its types. At the start of the block.
 #[repr(C)]
 pub(crate) struct Header {
@@ -246,6 +250,10 @@ impl Header {
         TaskPanic { id: self.probe.id(), name, location: self.location, message: String::new() }
     }
 
+    pub(crate) fn is_late(&self) -> bool {
+        self.probe.tag() & LATE != 0
+    }
+
     pub(crate) fn name(&self) -> Option<&str> {
         self.extra().and_then(|extra| extra.name.as_deref())
     }
@@ -302,7 +310,7 @@ impl Runnable {
 
     /// The list that the task is in.
     pub(crate) fn list(&self) -> u16 {
-        self.0.probe.tag()
+        self.0.probe.tag() & !LATE
     }
 
     /// Polls the task once, on this thread. User code runs here, and does not unwind.
@@ -341,7 +349,7 @@ impl Runnable {
 
 impl Done {
     pub(crate) fn list(&self) -> u16 {
-        self.0.probe.tag()
+        self.0.probe.tag() & !LATE
     }
 
     /// Gives back the scheduler's reference. The task is in no list any more.
@@ -448,6 +456,15 @@ impl Root {
         // The `Runnable` is with the owner. The stage holds only a `Ready`.
         Runnable(self.0.0).cancel(None)
     }
+}
+
+/// The name of the task that this thread is polling, if it has one.
+pub(crate) fn current_name() -> Option<String> {
+    probe::with_current(|header| {
+        // SAFETY: as in `install_probe`: it is the first field of the header of a task that is alive while polled.
+        let task = header.map(|header| unsafe { &*ptr::from_ref(header).cast::<Header>() });
+        task.and_then(Header::name).map(str::to_owned)
+    })
 }
 
 /// Tells the probe how tasks are counted.

@@ -130,7 +130,7 @@ impl Sleep {
 
     /// Polls without regard to the budget. `quiet` leaves what the task is said to wait for as it is.
     #[track_caller]
-    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>, quiet: bool) -> Poll<()> {
+    pub(crate) fn poll_deadline(&mut self, cx: &mut Context<'_>, quiet: bool) -> Poll<()> {
         if let State::Armed { shard, ticks, key } = &self.state {
             let is_over = *ticks <= shard.clock().now();
             if !is_over && shard.update_waker(key, cx.waker()) {
