@@ -5,26 +5,38 @@
 #![forbid(unsafe_code)]
 
 pub mod background_queue;
+pub mod async_generator;
 pub mod bank_account;
 pub mod bounded_buffer;
 pub mod chat;
 pub mod connection_pool;
+pub mod context_manager;
 pub mod counters;
 pub mod crawler;
 pub mod data_pipeline;
 pub mod deadlock;
+pub mod debounce_throttle;
 pub mod dining_philosophers;
 pub mod event_loop_order;
 pub mod fair_lock;
+pub mod gather_errors;
 pub mod http_server;
 pub mod hybrid_channel;
+pub mod livelock;
 pub mod prime_sieve;
 pub mod producer_consumer;
 pub mod race_conditions;
 pub mod readers_writers;
 pub mod rows;
+pub mod promises;
+pub mod rate_limited_client;
+pub mod readers_writers;
+pub mod retry_backoff;
+pub mod sequential_concurrent;
+pub mod starvation;
 pub mod stop;
 pub mod story;
+pub mod timeouts;
 pub mod tour;
 pub mod web_scraper;
 
@@ -66,8 +78,23 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "background_queue", about: background_queue::ABOUT, run: background_queue::run },
     Demo { name: "data_pipeline", about: data_pipeline::ABOUT, run: data_pipeline::run },
     Demo { name: "web_scraper", about: web_scraper::ABOUT, run: web_scraper::run },
-    Demo { name: "rows", about: rows::ABOUT, run: rows::run },
     Demo { name: "hybrid_channel", about: hybrid_channel::ABOUT, run: hybrid_channel::run },
+    Demo {
+        name: "sequential_concurrent",
+        about: sequential_concurrent::ABOUT,
+        run: sequential_concurrent::run,
+    },
+    Demo { name: "gather_errors", about: gather_errors::ABOUT, run: gather_errors::run },
+    Demo { name: "timeouts", about: timeouts::ABOUT, run: timeouts::run },
+    Demo { name: "context_manager", about: context_manager::ABOUT, run: context_manager::run },
+    Demo { name: "async_generator", about: async_generator::ABOUT, run: async_generator::run },
+    Demo { name: "rate_limited_client", about: rate_limited_client::ABOUT, run: rate_limited_client::run },
+    Demo { name: "debounce_throttle", about: debounce_throttle::ABOUT, run: debounce_throttle::run },
+    Demo { name: "promises", about: promises::ABOUT, run: promises::run },
+    Demo { name: "retry_backoff", about: retry_backoff::ABOUT, run: retry_backoff::run },
+    Demo { name: "livelock", about: livelock::ABOUT, run: livelock::run },
+    Demo { name: "starvation", about: starvation::ABOUT, run: starvation::run },
+    Demo { name: "rows", about: rows::ABOUT, run: rows::run },
 ];
 
 /// Runs what a command line asks for: the tour, `list`, or the demo of that name.

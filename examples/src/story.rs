@@ -7,18 +7,38 @@ use std::fmt::{self, Debug, Display};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use filch::JoinError;
 
 /// A demo that does the same on threads and on tasks.
+///
+/// One that has more to show on tasks, or nothing on threads, says so by its constants.
 pub trait Halves: Copy + Send + 'static {
+    /// What threads do of it.
+    const THREADS: Threads = Threads::Same;
+    /// The tasks have a clock of their own, which stands still while one of them has something to do, and jumps when
+    /// none has. So hours pass at once, and to the tick.
+    const VIRTUAL: bool = false;
+
     /// What is done, in a sentence or two.
     fn about(&self) -> String;
     /// Does it on threads, which block where they wait.
     fn threads(&self, story: &mut Story);
     /// Does it on tasks.
     fn tasks(self, story: &mut Story) -> impl Future<Output = ()> + Send;
+}
+
+/// How much of a demo threads do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// What the tasks do.
+    Same,
+    /// A part of it: what they claim the tasks claim too.
+    Some,
+    /// Nothing: the guides have it for tasks only.
+    None,
 }
 
 /// What a half tells: what it does, what came of it, and whether that is what should come of it.
@@ -118,24 +138,49 @@ pub async fn of_threads(demo: impl Halves) -> Result<Story, JoinError> {
 ///
 /// # Errors
 /// When the half panics.
-pub async fn of_tasks(demo: impl Halves) -> Result<Story, JoinError> {
-    filch::spawn(async move {
+pub async fn of_tasks<H: Halves>(demo: H) -> Result<Story, JoinError> {
+    let tell = async move {
         let mut story = Story::default();
         demo.tasks(&mut story).await;
         story
-    })
-    .await
+    };
+    if H::VIRTUAL { by_virtual_clock(tell).await } else { filch::spawn(tell).await }
+}
+
+/// Runs `future` by a clock that stands still while there is something to do, and jumps when there is not.
+pub(crate) async fn with_virtual_clock<F: Future<Output: Send + 'static> + Send + 'static>(
+    future: F,
+) -> F::Output {
+    by_virtual_clock(future).await.expect("it does not panic")
+}
+
+async fn by_virtual_clock<F>(future: F) -> Result<F::Output, JoinError>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    // The same order each time.
+    const SEED: u64 = 1;
+    // The clock is the runtime's. So there is another one, with one thread.
+    let run = move || {
+        let runtime = filch::Builder::new().paused_clock(SEED).build().expect("one more runtime can be had");
+        runtime.block_on(future)
+    };
+    filch::spawn_blocking(run).await
 }
 
 /// Runs a demo on a runtime with so many workers, prints what it tells, and says whether all of it holds.
-pub(crate) fn run(demo: impl Halves, workers: usize) -> ExitCode {
+pub(crate) fn run<H: Halves>(demo: H, workers: usize) -> ExitCode {
     let runtime = match crate::runtime(workers) {
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
     println!("{}", demo.about());
     let (mut claims, mut failures) = (0, 0);
-    for (half, threads) in [("threads", true), ("tasks", false)] {
+    let tasks = if H::VIRTUAL { "tasks, with a clock of their own" } else { "tasks" };
+    for (half, threads) in [("threads", true), (tasks, false)] {
+        if threads && H::THREADS == Threads::None {
+            continue;
+        }
         let told =
             runtime.block_on(async { if threads { of_threads(demo).await } else { of_tasks(demo).await } });
         match told {
@@ -156,6 +201,30 @@ pub(crate) fn run(demo: impl Halves, workers: usize) -> ExitCode {
     } else {
         println!("\n{failures} of {claims} claims do NOT hold.");
         ExitCode::FAILURE
+    }
+}
+
+/// What happened, in order, by whomever. Clones are handles to the same.
+#[derive(Debug)]
+pub(crate) struct Log<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> Log<T> {
+    pub(crate) fn new() -> Log<T> {
+        Log(Arc::default())
+    }
+
+    pub(crate) fn note(&self, what: T) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    pub(crate) fn take(&self) -> Vec<T> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<T> Clone for Log<T> {
+    fn clone(&self) -> Log<T> {
+        Log(self.0.clone())
     }
 }
 
@@ -194,17 +263,37 @@ pub(crate) async fn once_in_line<F: Future>(future: F, waits: impl FnOnce()) -> 
     .await
 }
 
+/// The stories of a demo, of each half that it has.
+///
+/// # Errors
+/// When a half panics.
+pub async fn of_all<H: Halves>(demo: H) -> Result<Vec<Story>, JoinError> {
+    let mut stories = Vec::new();
+    if H::THREADS != Threads::None {
+        stories.push(of_threads(demo).await?);
+    }
+    stories.push(of_tasks(demo).await?);
+    Ok(stories)
+}
+
 /// Runs both halves and fails the test if a claim does not hold, or if they do not show the same.
 #[cfg(test)]
-pub(crate) fn assert_holds(demo: impl Halves) {
+pub(crate) fn assert_holds<H: Halves>(demo: H) {
     let runtime = crate::runtime(2).unwrap();
     let (threads, tasks) =
         runtime.block_on(async { (of_threads(demo).await.unwrap(), of_tasks(demo).await.unwrap()) });
     for story in [&threads, &tasks] {
         assert_eq!(story.failures().count(), 0, "{}\n{story}", demo.about());
     }
-    assert!(threads.claims().count() > 1);
-    assert!(threads.claims().eq(tasks.claims()), "the halves show the same\n{threads}\n{tasks}");
+    assert!(tasks.claims().count() > 1);
+    let agree = match H::THREADS {
+        Threads::Same => threads.claims().eq(tasks.claims()),
+        Threads::Some => {
+            threads.claims().count() > 1 && threads.claims().all(|claim| tasks.claims().any(|it| it == claim))
+        }
+        Threads::None => threads.claims().count() == 0,
+    };
+    assert!(agree, "the halves show the same\n{threads}\n{tasks}");
 }
 
 #[cfg(test)]

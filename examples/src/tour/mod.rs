@@ -3,6 +3,7 @@
 //! Owns the order of the parts and what is printed. Each part is a file here and shows its claims through
 //! `Part::show`, which checks them.
 
+mod asyncio;
 mod chat;
 mod crawl;
 mod http;
@@ -46,10 +47,11 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let began = Instant::now();
     println!("A tour of filch, on {} workers.", args.workers);
     let (mut shown, mut failed) = (0, 0);
-    let parts: [(&str, Show); 6] = [
+    let parts: [(&str, Show); 7] = [
         ("Tasks", |part| Box::pin(tasks::show(part))),
         ("Queues", |part| Box::pin(queues::show(part))),
         ("Locks and channels, on threads and on tasks", |part| Box::pin(primitives::show(part))),
+        ("Many things at once, limits, and what goes wrong", |part| Box::pin(asyncio::show(part))),
         ("A web server", |part| Box::pin(http::show(part))),
         ("A crawler", |part| Box::pin(crawl::show(part))),
         ("A chat", |part| Box::pin(chat::show(part))),

@@ -30,8 +30,8 @@ pub(super) async fn show(part: &mut Part) -> Result<(), Error> {
 }
 
 /// One claim for a demo, that all of its claims hold; else what does not hold.
-async fn demo(part: &mut Part, plan: impl Halves, claim: impl Display) -> Result<(), Error> {
-    let stories = [story::of_threads(plan).await?, story::of_tasks(plan).await?];
+pub(super) async fn demo(part: &mut Part, plan: impl Halves, claim: impl Display) -> Result<(), Error> {
+    let stories = story::of_all(plan).await?;
     let failures: Vec<_> = stories.iter().flat_map(story::Story::failures).collect();
     match &failures[..] {
         [] => part.show(true, claim),

@@ -5,22 +5,28 @@
 //! `fallible.rs` and `emit.rs`, which give them a public face. Names no task, no runtime and no atomic: the body
 //! runs only inside the consumer's call of [`Core::poll`], so the two never run at once.
 //!
-//! | turn       | set by                             | what may happen next                                       |
-//! |------------|------------------------------------|------------------------------------------------------------|
-//! | `New`      | birth                              | the consumer asks: `Working`; or answers: `Answered`       |
-//! | `Working`  | who asks, who takes the answer     | `emit`: `Full`                                             |
-//! | `Full`     | `emit`, with its item              | the consumer takes it: `Asked`; `emit` drops it: `Working` |
-//! | `Asked`    | the consumer, which has the item   | it answers: `Answered`; it closes: `Ended`, or `Closing`   |
-//! | `Answered` | the consumer, with its answer      | `emit` takes it and is ready: `Working`                    |
-//! | `Closing`  | the consumer, if `emit` listens    | the body cleans up and ends, or emits: `Stopped`           |
-//! | `Stopped`  | `emit`, while closing              | the consumer drops the body where it stands: `Ended`       |
-//! | `Ended`    | the consumer, as it drops the body | nothing                                                    |
+//! | turn         | set by                             | what may happen next                                      |
+//! |--------------|------------------------------------|-----------------------------------------------------------|
+//! | `New`        | birth                              | the consumer asks: `Working`; or answers: `Answered`      |
+//! | `Working`    | who asks, who takes the answer     | `emit` is called: `Held`                                  |
+//! | `Held`       | `emit`, with its item              | it is polled: `Full`; it drops the item: `Working`        |
+//! | `Full`       | `emit`, as it is polled            | the consumer has it: `Asked`; `emit` drops it: `Working`  |
+//! | `Asked`      | the consumer, which has the item   | it answers: `Answered`; it closes: `Ended`, or `Closing`  |
+//! | `Answered`   | the consumer, with its answer      | `emit` takes it and is ready: `Working`                   |
+//! | `Closing`    | the consumer, if `emit` listens    | `emit` hears of it and is ready: `Cleaning`               |
+//! | `Cleaning`   | `emit`                             | the body ends; or it calls `emit` again: `HeldInVain`     |
+//! | `HeldInVain` | `emit`, with its item              | it is polled: `Stopped`; it drops the item: `Cleaning`    |
+//! | `Stopped`    | `emit`, which has dropped its item | the consumer drops the body where it stands: `Ended`      |
+//! | `Ended`      | the consumer, as it drops the body | nothing                                                   |
 //!
-//! `FullAlso` and `AskedAlso` stand for `Full` and `Asked` with something more in the slot that is seldom there: that
-//! `emit` listens, or whom to wake. So the turn is all that is looked at for an ordinary item.
+//! The turn says what is in the slot: an item if it is `Held`, `Full` or `HeldInVain`, an answer if it is `Answered`. It
+//! also says how far the one `emit` there can be has come, which so keeps nothing but the way to the slot.
 //!
-//! The turn says what is in the slot: an item if it is `Full`, an answer if it is `Answered`. Besides, an item lies
-//! there from when `emit` is called; until it is `Full` it belongs to that future.
+//! An item costs the stores between two of them, more than anything else: some processors make one a cycle. So
+//! * a stream, where the answer is `()`, gives it as it takes the item. This turn is `Free`: `Answered`, and `Working`
+//!   as well, since there is nothing to be taken. It goes from `Free` to `Held`, `Full` and back.
+//! * `FullAlso` and `AskedAlso` stand for `Full` and `Asked` with something more in the slot that is seldom there: that
+//!   `emit` listens, or whom to wake. So the turn is all that is looked at for an ordinary item.
 //!
 //! # Why this is sound
 //! * **The slot outlives the body.** Both lie in one box, which `Core` frees after it has dropped the body. A port
@@ -43,7 +49,7 @@ use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::emit::Yielder;
 
@@ -54,12 +60,16 @@ use super::emit::Yielder;
 pub(super) enum Turn {
     New,
     Working,
+    Free,
+    Held,
     Full,
     FullAlso,
     Asked,
     AskedAlso,
     Answered,
     Closing,
+    Cleaning,
+    HeldInVain,
     Stopped,
     Ended,
 }
@@ -101,6 +111,15 @@ impl<T, R> Slot<T, R> {
         Some(unsafe { (*self.answer.get()).assume_init_read() })
     }
 
+    /// The answer in the turn `Free`.
+    #[inline]
+    fn free_answer(&self) -> R {
+        debug_assert_eq!(self.turn.get(), Turn::Free);
+        // SAFETY: only `Slot::<T, ()>::ask_slow` and `Core::<T, (), B>::poll_free` set this turn, so this is `()`,
+        // of which there are as many as one likes.
+        unsafe { (*self.answer.get()).assume_init_read() }
+    }
+
     /// The consumer answers: in the turns `New`, `Asked` and `AskedAlso`.
     #[inline]
     pub(super) fn answer(&self, answer: R) {
@@ -120,22 +139,54 @@ impl<T, R> Slot<T, R> {
         self.turn.set(Turn::Working);
     }
 
-    /// Takes the item out. The consumer has `turn` before it, in which it is there.
+    /// Takes the item out, in a turn in which it is there. The turn is `next` then.
     #[inline]
     fn take_item(&self, next: Turn) -> T {
-        debug_assert!(self.is_full());
+        debug_assert!(self.is_full() || matches!(self.turn.get(), Turn::Held | Turn::HeldInVain));
         self.turn.set(next);
-        // SAFETY: the slot was full, and the turn that said so is over.
+        // SAFETY: an item was there, and the turn that said so is over.
         unsafe { (*self.item.get()).assume_init_read() }
     }
 
-    /// Before an `emit`, when it is not simply the body's turn.
+    /// Puts the item of an `emit` in. The turn says that there is none.
+    #[inline]
+    fn hold(&self, item: T, held: Turn) {
+        // SAFETY: the slot is the body's while it runs, and nothing in there would be lost.
+        unsafe { (*self.item.get()).write(item) };
+        self.turn.set(held);
+    }
+
+    /// Begins an `emit` when it is not simply the body's turn.
     #[cold]
-    fn make_way(&self) {
-        assert!(self.turn.get() != Turn::New, "an `emit` before its generator was asked for an item");
-        assert!(!self.is_full(), "two emits at once: an earlier one was leaked before its item was taken");
-        // To an `emit` that was leaked, or the value of the first `resume_with`.
-        drop(self.take_answer());
+    #[inline(never)]
+    fn hold_slow(&self, item: T) {
+        match self.turn.get() {
+            Turn::New => panic!("an `emit` before its generator was asked for an item"),
+            Turn::Full | Turn::FullAlso => {
+                panic!("two emits at once: an earlier one was leaked before its item was taken")
+            }
+            // Of an `emit` that was leaked before it was polled.
+            Turn::Held => drop(self.take_item(Turn::Working)),
+            Turn::HeldInVain => drop(self.take_item(Turn::Cleaning)),
+            // To an `emit` that was leaked, or the value of the first `resume_with`.
+            Turn::Answered => drop(self.take_answer()),
+            // The one that was to hear of it is gone.
+            Turn::Closing => self.turn.set(Turn::Cleaning),
+            _ => {}
+        }
+        match self.turn.get() {
+            Turn::Working => self.hold(item, Turn::Held),
+            Turn::Cleaning => self.hold(item, Turn::HeldInVain),
+            // The body has been told to stop, or is being dropped.
+            _ => drop(item),
+        }
+    }
+
+    /// Whether that is the waker of the consumer, passed on as it is: whoever did so polls us again when the body is
+    /// polled again.
+    #[inline]
+    fn is_polled_with(&self, cx: &Context<'_>) -> bool {
+        ptr::eq(self.polled_with.get(), cx.waker())
     }
 
     #[cold]
@@ -150,28 +201,27 @@ impl<T> Slot<T, ()> {
     /// Asks for the next item, with nothing to say.
     #[inline(always)]
     pub(super) fn ask(&self) {
-        if self.turn.get() == Turn::Asked {
-            // The answer is there: it is `()`.
-            self.turn.set(Turn::Answered);
-        } else {
+        if self.turn.get() != Turn::Free {
             self.ask_slow();
         }
     }
 
     #[cold]
+    #[inline(never)]
     fn ask_slow(&self) {
         match self.turn.get() {
-            Turn::New => self.begin(),
-            Turn::AskedAlso => self.answer(()),
+            Turn::New | Turn::Working => self.turn.set(Turn::Free),
+            Turn::Asked | Turn::AskedAlso => self.answer(()),
             _ => {}
         }
     }
 }
 
-/// What is in the box. `body` is pinned; it is dropped before the slot, by [`Core::drop`].
+/// What is in the box. `body` is pinned; it is there until the turn is `Ended`, and dropped before the slot, by
+/// [`Core::end`].
 struct Shared<T, R, B> {
     slot: Slot<T, R>,
-    body: Option<B>,
+    body: MaybeUninit<B>,
 }
 
 /// The consumer's end, which owns the body.
@@ -211,102 +261,80 @@ impl<T, R> Port<'_, T, R> {
     #[inline]
     pub(super) fn emit(&mut self, item: T) -> Emission<'_, T, R> {
         let slot = self.slot();
-        if slot.turn.get() != Turn::Working {
-            slot.make_way();
+        match slot.turn.get() {
+            Turn::Free | Turn::Working => slot.hold(item, Turn::Held),
+            _ => slot.hold_slow(item),
         }
-        // SAFETY: the slot is not full, and the `emit` to which an item in there might belong is gone, or leaked.
-        unsafe { (*slot.item.get()).write(item) };
-        Emission { port: Port { slot: self.slot, brand: PhantomData }, stage: Stage::Holds }
+        Emission { port: Some(Port { slot: self.slot, brand: PhantomData }) }
     }
 }
 
-/// One `emit` under way.
+/// One `emit` under way. The turn says how far it has come: `Port::emit` lets no other begin while it lives.
 pub(super) struct Emission<'y, T, R> {
-    port: Port<'y, T, R>,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-enum Stage {
-    /// Not polled yet. The item is in the slot, and ours.
-    Holds,
-    /// The item is in the slot for the consumer to take, or with the consumer.
-    Waits,
-    Done,
+    /// `None`: it was ready.
+    port: Option<Port<'y, T, R>>,
 }
 
 impl<T, R> Emission<'_, T, R> {
     /// `None`: the consumer has closed the generator, and this one `listens`.
     #[inline]
     pub(super) fn poll(&mut self, cx: &Context<'_>, listens: bool) -> Poll<Option<R>> {
-        let slot = self.port.slot();
-        match slot.turn.get() {
-            // We wait for it: `Port::emit` has left no other, and lets no other `emit` begin while we live.
-            Turn::Answered => {
-                debug_assert!(self.stage == Stage::Waits);
-                self.stage = Stage::Done;
-                return Poll::Ready(slot.take_answer());
-            }
-            Turn::Working if self.stage == Stage::Holds && !listens && self.is_polled_by_consumer(cx) => {
-                self.stage = Stage::Waits;
+        let Some(port) = &self.port else { panic!("an `emit` was polled after it was ready") };
+        let slot = port.slot();
+        let answer = match slot.turn.get() {
+            // We wait for it: one that is not polled yet is `Held`.
+            Turn::Free => Some(slot.free_answer()),
+            Turn::Answered => slot.take_answer(),
+            Turn::Held if !listens && slot.is_polled_with(cx) => {
                 slot.turn.set(Turn::Full);
                 return Poll::Pending;
             }
-            _ => {}
-        }
-        self.poll_slow(cx, listens)
+            _ => ready!(port.poll_slow(cx, listens)),
+        };
+        self.port = None;
+        Poll::Ready(answer)
     }
+}
 
-    /// With its waker, passed on as it is: whoever did so polls us again when the body is polled again.
-    #[inline]
-    fn is_polled_by_consumer(&self, cx: &Context<'_>) -> bool {
-        ptr::eq(self.port.slot().polled_with.get(), cx.waker())
-    }
-
+impl<T, R> Port<'_, T, R> {
+    /// Polls the `emit` that has this port, if it is not simply answered or to be offered.
     #[cold]
     #[inline(never)]
-    fn poll_slow(&mut self, cx: &Context<'_>, listens: bool) -> Poll<Option<R>> {
-        let slot = self.port.slot();
-        match (self.stage, slot.turn.get()) {
-            (Stage::Holds, Turn::Closing | Turn::Stopped) => {
-                slot.turn.set(Turn::Stopped);
+    fn poll_slow(&self, cx: &Context<'_>, listens: bool) -> Poll<Option<R>> {
+        let slot = self.slot();
+        match slot.turn.get() {
+            Turn::Held | Turn::Full | Turn::FullAlso => {}
+            Turn::HeldInVain => {
+                drop(slot.take_item(Turn::Stopped));
                 return Poll::Pending;
             }
-            (Stage::Holds, Turn::Working) => {}
-            (Stage::Waits, Turn::Closing) if listens => {
-                self.stage = Stage::Done;
+            Turn::Closing if listens => {
+                slot.turn.set(Turn::Cleaning);
                 return Poll::Ready(None);
             }
-            (Stage::Waits, Turn::Full | Turn::FullAlso) => {}
-            // Polled once more in the course of a clean-up, though it has brought this about or has no part in it.
-            (Stage::Waits, Turn::Closing | Turn::Stopped) => return Poll::Pending,
-            (Stage::Holds | Stage::Waits, _) => {
+            // Polled once more in the course of a clean-up, which this has ended.
+            Turn::Stopped => return Poll::Pending,
+            _ => {
                 panic!("an `emit` was polled outside of its generator's body, such as in a destructor of it")
             }
-            (Stage::Done, _) => panic!("an `emit` was polled after it was ready"),
         }
-        let inner = (!self.is_polled_by_consumer(cx)).then(|| cx.waker().clone());
+        let inner = (!slot.is_polled_with(cx)).then(|| cx.waker().clone());
         slot.listens.set(listens);
         drop(slot.inner.replace(inner));
         slot.turn.set(Turn::FullAlso);
-        self.stage = Stage::Waits;
         Poll::Pending
     }
 
     /// Takes back what the consumer has not got, or drops its answer.
     #[cold]
     #[inline(never)]
-    fn give_up(&mut self) {
-        let slot = self.port.slot();
-        let stage = mem::replace(&mut self.stage, Stage::Done);
-        if stage == Stage::Holds {
-            // SAFETY: until it is polled an `emit` owns the item, and the slot keeps it.
-            drop(unsafe { (*slot.item.get()).assume_init_read() });
-        } else if slot.is_full() {
-            drop(slot.take_item(Turn::Working));
-        } else {
-            drop(slot.take_answer());
+    fn give_up(&self) {
+        let slot = self.slot();
+        match slot.turn.get() {
+            Turn::Held | Turn::Full | Turn::FullAlso => drop(slot.take_item(Turn::Working)),
+            Turn::HeldInVain => drop(slot.take_item(Turn::Cleaning)),
+            Turn::Answered => drop(slot.take_answer()),
+            _ => {}
         }
     }
 }
@@ -314,13 +342,13 @@ impl<T, R> Emission<'_, T, R> {
 impl<T, R> Drop for Emission<'_, T, R> {
     #[inline]
     fn drop(&mut self) {
-        if self.stage != Stage::Done {
-            self.give_up();
+        if let Some(port) = &self.port {
+            port.give_up();
         }
     }
 }
 
-/// What a poll of the body brought.
+/// What a poll of the body brought, if it was not simply an item.
 pub(super) enum Step<T, O> {
     Item(T),
     /// The body has ended and is gone. An item is left when it forgot (leaked) the `emit`.
@@ -349,28 +377,48 @@ impl<T, R, B: Future> Core<T, R, B> {
             listens: Cell::new(false),
             inner: Cell::new(None),
         };
-        let shared = NonNull::from(Box::leak(Box::new(Shared { slot, body: None })));
-        let core = Core { shared, owns: PhantomData };
-        let body = body(Port { slot: core.slot_ptr(), brand: PhantomData });
+        let shared = NonNull::from(Box::leak(Box::new(Shared { slot, body: MaybeUninit::uninit() })));
+        // In case that `body` panics: there is none to be dropped then.
+        let frees = Frees(shared);
+        let body = body(Port { slot: slot_ptr(shared), brand: PhantomData });
         // SAFETY: the box is ours, and no reference to the body exists yet. From here on it does not move.
-        unsafe { (*shared.as_ptr()).body = Some(body) };
-        core
+        unsafe { (*shared.as_ptr()).body.write(body) };
+        mem::forget(frees);
+        Core { shared, owns: PhantomData }
     }
 
-    /// Polls the body, in the turns `Working`, `Answered` and `Closing`.
+    /// Polls the body, in turns in which it is there. `Err` for all that is not simply an item: to be given to
+    /// [`Core::step`].
+    #[inline(always)]
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Result<T, Poll<B::Output>> {
+        self.poll_then(cx, Turn::Asked)
+    }
+
+    /// With the turn in which the body is once the consumer has an item.
     // Inlined: an item costs as much as there are instructions here and in `emit`.
     #[inline(always)]
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step<T, B::Output>> {
-        self.slot().polled_with.set(cx.waker());
+    fn poll_then(&mut self, cx: &mut Context<'_>, next: Turn) -> Result<T, Poll<B::Output>> {
+        let slot = self.slot();
+        // Mostly the same as last time: to look is cheaper than to write.
+        if !ptr::eq(slot.polled_with.get(), cx.waker()) {
+            slot.polled_with.set(cx.waker());
+        }
         let ends = EndsOnPanic(self);
-        let body = ends.0.body().as_pin_mut().expect("a generator that ended is not polled");
-        let output = body.poll(cx);
+        let output = ends.0.body().poll(cx);
         mem::forget(ends);
         let slot = self.slot();
         match output {
-            Poll::Pending => match slot.turn() {
-                Turn::Full => Poll::Ready(Step::Item(slot.take_item(Turn::Asked))),
-                Turn::FullAlso => Poll::Ready(Step::Item(slot.take_item(Turn::AskedAlso))),
+            Poll::Pending if slot.turn() == Turn::Full => Ok(slot.take_item(next)),
+            output => Err(output),
+        }
+    }
+
+    /// What a poll of the body brought that gave this `output`.
+    #[cold]
+    pub(super) fn step(&mut self, output: Poll<B::Output>) -> Poll<Step<T, B::Output>> {
+        match output {
+            Poll::Pending => match self.slot().turn() {
+                Turn::FullAlso => Poll::Ready(Step::Item(self.slot().take_item(Turn::AskedAlso))),
                 Turn::Stopped => {
                     self.end();
                     Poll::Ready(Step::Stopped)
@@ -389,46 +437,71 @@ impl<T, R, B: Future> Core<T, R, B> {
                 slot.turn.set(Turn::Closing);
                 slot.wake_inner();
             }
-            Turn::Closing => {}
+            Turn::Closing | Turn::Cleaning | Turn::HeldInVain => {}
             _ => drop(self.end()),
         }
     }
 }
 
-impl<T, R, B> Core<T, R, B> {
-    fn slot_ptr(&self) -> NonNull<Slot<T, R>> {
-        // SAFETY: the box lives as long as we do. No reference is made, so none is to be had to the body.
-        unsafe { NonNull::new_unchecked(&raw mut (*self.shared.as_ptr()).slot) }
+impl<T, B: Future> Core<T, (), B> {
+    /// As [`Core::poll`]; and gives the answer to the item, which is `()`, at once.
+    #[inline(always)]
+    pub(super) fn poll_free(&mut self, cx: &mut Context<'_>) -> Result<T, Poll<B::Output>> {
+        self.poll_then(cx, Turn::Free)
     }
+}
 
+impl<T, R, B> Core<T, R, B> {
     #[inline]
     pub(super) fn slot(&self) -> &Slot<T, R> {
         // SAFETY: the box lives as long as we do, and no other thread is in it (see the head).
         unsafe { &(*self.shared.as_ptr()).slot }
     }
 
+    /// In turns in which it is there.
     #[inline]
-    fn body(&mut self) -> Pin<&mut Option<B>> {
+    fn body(&mut self) -> Pin<&mut B> {
+        debug_assert!(!self.is_ended());
         // SAFETY: the box lives as long as we do, nobody else makes references to the body, and it stays where it is.
-        unsafe { Pin::new_unchecked(&mut (*self.shared.as_ptr()).body) }
+        // It was written when the box was made, and only `end` drops it: the turn is `Ended` then, in which nobody
+        // calls this.
+        unsafe { Pin::new_unchecked((*self.shared.as_ptr()).body.assume_init_mut()) }
     }
 
     /// Drops the body, if it is still there. Returns the item of an `emit` that it leaked.
     #[cold]
     pub(super) fn end(&mut self) -> Option<T> {
         let slot = self.slot();
-        let item = slot.is_full().then(|| slot.take_item(Turn::Ended));
-        let answer = slot.take_answer();
-        slot.turn.set(Turn::Ended);
-        self.body().set(None);
+        let turn = slot.turn.replace(Turn::Ended);
+        let (mut item, mut answer) = (None, None);
+        match turn {
+            Turn::Ended => return None,
+            // SAFETY: in these turns an item was there, and the turn is over.
+            Turn::Held | Turn::HeldInVain | Turn::Full | Turn::FullAlso => {
+                item = Some(unsafe { (*slot.item.get()).assume_init_read() });
+            }
+            // SAFETY: in this turn an answer was there, and the turn is over.
+            Turn::Answered => answer = Some(unsafe { (*slot.answer.get()).assume_init_read() }),
+            _ => {}
+        }
+        // SAFETY: the box lives as long as we do, the body is there and nobody is in it: it is not polled while we are
+        // borrowed, and it does not drop itself. The turn, which was not `Ended`, says from now on that it is gone.
+        unsafe { (*self.shared.as_ptr()).body.assume_init_drop() };
         drop(answer);
-        item
+        // What no consumer was to get yet goes with the body.
+        item.filter(|_| matches!(turn, Turn::Full | Turn::FullAlso))
     }
 
     #[inline]
     pub(super) fn is_ended(&self) -> bool {
         self.slot().turn.get() == Turn::Ended
     }
+}
+
+/// The slot in a live box. No reference to the whole is made, so none is to be had to the body.
+fn slot_ptr<T, R, B>(shared: NonNull<Shared<T, R, B>>) -> NonNull<Slot<T, R>> {
+    // SAFETY: who calls this has just made the box.
+    unsafe { NonNull::new_unchecked(&raw mut (*shared.as_ptr()).slot) }
 }
 
 /// Drops the body, of which no more than a shell is left, when its poll panics: the generator has ended then.
@@ -441,18 +514,18 @@ impl<T, R, B> Drop for EndsOnPanic<'_, T, R, B> {
     }
 }
 
+/// Frees the box, also if the body's destructor panics.
+struct Frees<T, R, B>(NonNull<Shared<T, R, B>>);
+
+impl<T, R, B> Drop for Frees<T, R, B> {
+    fn drop(&mut self) {
+        // SAFETY: it came from a `Box`, whoever has us owns it, and the body is gone or never was, and with it the port.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
 impl<T, R, B> Drop for Core<T, R, B> {
     fn drop(&mut self) {
-        /// Frees the box even if the body's destructor panics.
-        struct Frees<T, R, B>(NonNull<Shared<T, R, B>>);
-
-        impl<T, R, B> Drop for Frees<T, R, B> {
-            fn drop(&mut self) {
-                // SAFETY: it came from a `Box`, `Core` is being dropped, and the body is gone, and with it the port.
-                drop(unsafe { Box::from_raw(self.0.as_ptr()) });
-            }
-        }
-
         let _frees = Frees(self.shared);
         drop(self.end());
     }

@@ -77,7 +77,16 @@ impl<T, E, B: Future<Output = Result<(), E>>> TryGenerator<T, E, B> {
         if self.core.is_ended() {
             return Poll::Ready(self.error.take().map(Err));
         }
-        self.core.poll(cx).map(|step| match step {
+        match self.core.poll_free(cx) {
+            Ok(item) => Poll::Ready(Some(Ok(item))),
+            Err(output) => self.poll_other(output),
+        }
+    }
+
+    /// The body gave this `output`, and not simply an item.
+    #[cold]
+    fn poll_other(&mut self, output: Poll<Result<(), E>>) -> Poll<Option<Result<T, E>>> {
+        self.core.step(output).map(|step| match step {
             Step::Item(item) => Some(Ok(item)),
             Step::End(None, output) => output.err().map(Err),
             Step::End(Some(item), output) => {

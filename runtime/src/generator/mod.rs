@@ -172,10 +172,14 @@ impl<T, B: Future<Output = ()>, R> Generator<T, B, R> {
         let slot = self.core.slot();
         match slot.turn() {
             Turn::New | Turn::Asked | Turn::AskedAlso => slot.answer(answer),
-            Turn::Working | Turn::Answered => {
+            Turn::Working | Turn::Held | Turn::Answered => {
                 panic!("`resume_with` while the body works on an earlier answer: wait for its `item` first")
             }
-            Turn::Full | Turn::FullAlso | Turn::Closing | Turn::Stopped | Turn::Ended => {}
+            // Closed, or ended: there are no more questions. The consumer has taken what was full.
+            Turn::Full | Turn::FullAlso | Turn::Closing | Turn::Cleaning | Turn::HeldInVain => {}
+            // Answered already, as all that can be said is `()`.
+            Turn::Free => {}
+            Turn::Stopped | Turn::Ended => {}
         }
         poll_fn(|cx| self.poll_item(cx)).await
     }
@@ -215,12 +219,20 @@ impl<T, B: Future<Output = ()>, R> Generator<T, B, R> {
     }
 
     /// The turn is set.
-    #[inline(always)]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         if self.core.is_ended() {
             return Poll::Ready(None);
         }
-        self.core.poll(cx).map(|step| match step {
+        match self.core.poll(cx) {
+            Ok(item) => Poll::Ready(Some(item)),
+            Err(output) => self.poll_other(output),
+        }
+    }
+
+    /// The body gave this `output`, and not simply an item.
+    #[cold]
+    fn poll_other(&mut self, output: Poll<()>) -> Poll<Option<T>> {
+        self.core.step(output).map(|step| match step {
             Step::Item(item) => Some(item),
             Step::End(item, ()) => item,
             Step::Stopped => None,
@@ -234,7 +246,13 @@ impl<T, B: Future<Output = ()>> Stream for Generator<T, B> {
     #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.core.slot().ask();
-        self.poll_item(cx)
+        if self.core.is_ended() {
+            return Poll::Ready(None);
+        }
+        match self.core.poll_free(cx) {
+            Ok(item) => Poll::Ready(Some(item)),
+            Err(output) => self.poll_other(output),
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
