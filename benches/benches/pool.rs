@@ -1,16 +1,17 @@
-//! Jobs on a pool of threads: filch's `ThreadPool` against rayon's, the crate `threadpool`, tokio's `spawn_blocking`,
-//! and a thread for each job; the rounds of all of them interleaved.
+//! Jobs on a pool of threads: filch's `ThreadPool` against rayon's, the crate `threadpool`, tokio's
+//! `spawn_blocking`, and a thread for each job; the rounds of all of them interleaved.
 //!
-//! `cargo bench -p filch-benches --bench pool -- [FILTER]`. In each row a thread hands over jobs and waits for all of
-//! them; the figure is the time of one. *CPU* jobs compute, *sleeping* ones block (a pool of so many threads as the row
-//! says, and a machine of two processors, so that a ratio is about who starts the next one sooner), *mixed* ones do
-//! either, for 1 us to 10 ms. All pools have the same number of threads. Outputs come back: through the handle with
-//! filch and tokio and `std::thread`, and through one channel for all jobs with rayon and `threadpool`, which have no
-//! handles; filch does that, too, in the entries named so.
+//! `cargo bench -p filch-benches --bench pool -- [FILTER]`. In each row a thread hands over jobs and waits
+//! for all of them; the figure is the time of one. *CPU* jobs compute, *sleeping* ones block (a pool of so
+//! many threads as the row says, and a machine of two processors, so that a ratio is about who starts the
+//! next one sooner), *mixed* ones do either, for 1 us to 10 ms. All pools have the same number of threads.
+//! Outputs come back: through the handle with filch and tokio and `std::thread`, and through one channel for
+//! all jobs with rayon and `threadpool`, which have no handles; filch does that, too, in the entries named
+//! so.
 //!
 //! `join` has one peer, rayon, whose queues are made for it: its ratio is shown, and not judged.
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use filch::pool;
@@ -21,6 +22,15 @@ use filch_benches::table::Report;
 trait Threads: 'static {
     /// Runs so many jobs, and adds up what they give.
     fn all(&self, jobs: usize, job: fn(usize) -> u64) -> u64;
+}
+
+fn send(to: &Sender<u64>, output: u64) {
+    // Nobody listens to more than there were jobs.
+    let _ = to.send(output);
+}
+
+fn keep(output: u64) {
+    std::hint::black_box(output);
 }
 
 struct Filch(pool::ThreadPool);
@@ -39,7 +49,7 @@ impl Threads for FilchByChannel {
         let (sender, outputs) = channel();
         for n in 0..jobs {
             let sender = sender.clone();
-            drop(self.0.submit(move || drop(sender.send(job(n)))));
+            drop(self.0.submit(move || send(&sender, job(n))));
         }
         outputs.iter().take(jobs).sum()
     }
@@ -52,7 +62,7 @@ impl Threads for Rayon {
         let (sender, outputs) = channel();
         for n in 0..jobs {
             let sender = sender.clone();
-            self.0.spawn(move || drop(sender.send(job(n))));
+            self.0.spawn(move || send(&sender, job(n)));
         }
         outputs.iter().take(jobs).sum()
     }
@@ -65,7 +75,7 @@ impl Threads for Threadpool {
         let (sender, outputs) = channel();
         for n in 0..jobs {
             let sender = sender.clone();
-            self.0.execute(move || drop(sender.send(job(n))));
+            self.0.execute(move || send(&sender, job(n)));
         }
         outputs.iter().take(jobs).sum()
     }
@@ -153,7 +163,7 @@ fn mixed(n: usize) -> u64 {
 fn row(name: &str, threads: usize, jobs: usize, job: fn(usize) -> u64) -> Row {
     let mut row = Row::timed(format!("{name}, {threads} threads"), jobs, Some(1.1), None);
     let mut add = |name, pool: Arc<dyn Threads>| {
-        row.entry(name, move || drop(std::hint::black_box(pool.all(jobs, job))));
+        row.entry(name, move || keep(pool.all(jobs, job)));
     };
     let named = |name: &str| pool::Builder::new().threads(threads).name(name).build().expect("a pool");
     add("filch", Arc::new(Filch(named("filch"))));
@@ -161,8 +171,9 @@ fn row(name: &str, threads: usize, jobs: usize, job: fn(usize) -> u64) -> Row {
     let rayon = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
     add("rayon", Arc::new(Rayon(rayon)));
     add("threadpool", Arc::new(Threadpool(threadpool::ThreadPool::new(threads))));
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).max_blocking_threads(threads);
-    add("tokio", Arc::new(Tokio(tokio.build().expect("a runtime"))));
+    let mut tokio = tokio::runtime::Builder::new_multi_thread();
+    let tokio = tokio.worker_threads(1).max_blocking_threads(threads).build().expect("a runtime");
+    add("tokio", Arc::new(Tokio(tokio)));
     add("std::thread", Arc::new(Std(threads)));
     row
 }
@@ -194,10 +205,10 @@ fn join(piece: usize) -> Row {
     row.entry("filch", move || {
         let (inside, ours) = (pool.clone(), ours.clone());
         let sum = pool.submit(move || sum_filch(&inside, &ours, piece)).join();
-        std::hint::black_box(sum.expect("a sum"));
+        keep(sum.expect("a sum"));
     });
     let rayon = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("a pool");
-    row.entry("rayon", move || drop(std::hint::black_box(rayon.install(|| sum_rayon(&numbers, piece)))));
+    row.entry("rayon", move || keep(rayon.install(|| sum_rayon(&numbers, piece))));
     row
 }
 

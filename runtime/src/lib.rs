@@ -33,7 +33,7 @@ pub mod io;
 pub mod limit;
 #[cfg(not(filch_loom))]
 pub mod net;
-#[cfg(not(filch_loom))]
+#[cfg_attr(filch_loom, allow(dead_code, rustdoc::broken_intra_doc_links))]
 pub mod pool;
 #[cfg(not(filch_loom))]
 pub mod process;

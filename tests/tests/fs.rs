@@ -1,5 +1,6 @@
-//! The promise: files and folders without blocking a worker, by the names of the standard library, with errors that say
-//! what was tried and where; and a file that is written atomically is the old one or the new one.
+//! The promise: files and folders without blocking a worker, by the names of the standard library, with
+//! errors that say what was tried and where; and a file that is written atomically is the old one or the new
+//! one.
 #![allow(missing_docs)]
 
 use std::collections::BTreeSet;

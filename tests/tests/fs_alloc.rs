@@ -1,5 +1,5 @@
-//! The promise: a file that is read and written again and again allocates nothing. In a binary of its own, since its
-//! allocator counts for all threads.
+//! The promise: a file that is read and written again and again allocates nothing. In a binary of its own,
+//! since its allocator counts for all threads.
 #![allow(missing_docs)]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,5 +1,5 @@
-//! The promise: an open file reads, writes and seeks in order, also when the futures of operations are dropped: no byte
-//! is lost, written twice, or out of place.
+//! The promise: an open file reads, writes and seeks in order, also when the futures of operations are
+//! dropped: no byte is lost, written twice, or out of place.
 #![allow(missing_docs)]
 
 use std::io;

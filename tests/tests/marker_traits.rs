@@ -1,5 +1,5 @@
-//! The promise: which types of the channels may be sent to another thread, shared, moved when pinned, or looked at
-//! after a panic, and which may not, whatever the message is.
+//! The promise: which types of the channels, and of files, processes and pools, may be sent to another thread, shared,
+//! moved when pinned, or looked at after a panic, and which may not, whatever the message is.
 //!
 //! Two tables, checked by the compiler; the one test here compares them with the sources, so that no public type is
 //! missing. The columns: `Send`, `Sync`, `Unpin`, `UnwindSafe`, `RefUnwindSafe`. A cell says when a type has the trait:
@@ -26,7 +26,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::MutexGuard;
 
 use filch::channel::{broadcast, error, oneshot, select, watch};
-use filch::{sync, testing};
+use filch::{fs, pool, process, sync, testing};
 use filch_channels::probe;
 
 /// The ends of the channels that have many kinds of them, by the folder that their sources are in.
@@ -252,6 +252,31 @@ plain! {
     broadcast::error::RecvError: yes yes yes yes yes;
     broadcast::error::TryRecvError: yes yes yes yes yes;
     broadcast::error::RecvTimeoutError: yes yes yes yes yes;
+    // Files and folders. An operation under way holds buffers that a panic may have left half filled.
+    fs::File: yes yes yes no no;
+    fs::OpenOptions: yes yes yes yes yes;
+    fs::ReadDir: yes yes yes no no;
+    fs::DirEntry: yes yes yes yes yes;
+    fs::DirBuilder: yes yes yes yes yes;
+    fs::CopyProgress: yes yes yes yes yes;
+    // Children and their pipes. What a command calls before the program may be anything.
+    process::Command: yes yes yes no no;
+    process::Child: yes yes yes yes yes;
+    process::ChildStdin: yes yes yes yes yes;
+    process::ChildStdout: yes yes yes yes yes;
+    process::ChildStderr: yes yes yes yes yes;
+    // Pools of threads. What a panic carried may be anything.
+    pool::ThreadPool: yes yes yes yes yes;
+    pool::Builder: yes yes yes yes yes;
+    pool::PoolReport: yes yes yes yes yes;
+    pool::Unfinished: yes yes yes yes yes;
+    pool::CancelOutcome: yes yes yes yes yes;
+    pool::JobError: yes yes yes yes yes;
+    pool::TaskQueue: yes yes yes no no;
+    pool::TaskQueueBuilder: yes yes yes no no;
+    pool::TaskQueueReport: yes yes yes yes yes;
+    pool::TaskQueueClosed: yes yes yes yes yes;
+    pool::TaskFailure: yes yes yes no no;
     // For runtimes: a task's header is shared by all who look at the task.
     probe::Wait: yes yes yes yes yes;
     probe::Header: yes yes yes yes yes;
@@ -380,6 +405,11 @@ generic! {
     watch::Ref<'static, T>: no both yes ref_unwind ref_unwind;
     watch::Closed<'static, T>: both both no yes yes;
     watch::Changed<'static, T>: both both no no yes;
+    // A job's output goes to one who asks, wherever that is.
+    pool::Job<T>: yes yes yes no no;
+    pool::Completed<T>: yes yes yes no no;
+    pool::Map<std::vec::IntoIter<u8>, (), T>: yes yes yes no no;
+    pool::MapUnordered<std::vec::IntoIter<u8>, (), T>: send send yes no no;
     error::SendError<T>: send sync unpin unwind ref_unwind;
     error::TrySendError<T>: send sync unpin unwind ref_unwind;
     error::SendTimeoutError<T>: send sync unpin unwind ref_unwind;

@@ -1,5 +1,5 @@
-//! The promise: programs are run, waited for and talked to without blocking a worker; statuses are right, errors say
-//! what is amiss, and no child stays a zombie.
+//! The promise: programs are run, waited for and talked to without blocking a worker; statuses are right,
+//! errors say what is amiss, and no child stays a zombie.
 #![allow(missing_docs)]
 
 use std::io;
@@ -36,6 +36,21 @@ async fn statuses_are_right() {
     assert_eq!(shell("exit 42").status().await.unwrap().code(), Some(42));
     let killed = shell("kill -TERM $$").status().await.unwrap();
     assert_eq!((killed.code(), killed.signal()), (None, Some(libc::SIGTERM)));
+}
+
+#[test]
+fn every_flavour_waits() {
+    watched(|| {
+        for runtime in [filch_tests::single(), workers(1)] {
+            assert!(runtime.block_on(Command::new("true").status()).is_err(), "outside of it");
+            assert!(runtime.block_on(async { Command::new("true").status().await }).unwrap().success());
+        }
+    });
+}
+
+#[filch::test(paused)]
+async fn the_paused_clock_waits() {
+    assert_eq!(Command::new("echo").arg("x").output().await.unwrap().stdout, b"x\n");
 }
 
 #[filch::test]
@@ -258,7 +273,8 @@ fn dropped_children_are_killed_if_that_was_asked_for() {
         until(|| !is_there(id));
         // By the future that runs it, too.
         let (mut command, mut pipe) = held();
-        let output = runtime.block_on(async { command.kill_on_drop(true).output() });
+        let _here = runtime.handle().enter();
+        let output = command.kill_on_drop(true).output();
         drop(command);
         drop(output);
         assert_eq!(io::Read::read(&mut pipe, &mut [0]).unwrap(), 0);

@@ -1,9 +1,10 @@
-//! The promise: a pool of threads runs what it is given, for threads and tasks alike; panics stay with their jobs,
-//! cancel says what it did, a full queue makes whoever submits wait, and the end says what became of everything.
+//! The promise: a pool of threads runs what it is given, for threads and tasks alike; panics stay with their
+//! jobs, cancel says what it did, a full queue makes whoever submits wait, and the end says what became of
+//! everything.
 #![allow(missing_docs)]
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 

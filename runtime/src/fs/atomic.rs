@@ -1,7 +1,8 @@
 //! Layer 3, fs. A file that is the old one or the new one, never half of either.
 //!
-//! Owns the order of the steps: a temporary file in the same folder, its bytes to the disk, the rename, and the
-//! folder to the disk. After Pillai et al., "All File Systems Are Not Created Equal" (OSDI 2014). Called by user code.
+//! Owns the order of the steps: a temporary file in the same folder, its bytes to the disk, the rename, and
+//! the folder to the disk. After Pillai et al., "All File Systems Are Not Created Equal" (OSDI 2014). Called
+//! by user code.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, OpenOptions};
@@ -17,12 +18,12 @@ use crate::shim::shared::AtomicU64;
 /// How many names are tried for the temporary file.
 const NAMES: usize = 64;
 
-/// Makes a file of these bytes, so that whoever reads it, also after a crash, finds what was there before or all of
-/// what is new.
+/// Makes a file of these bytes, so that whoever reads it, also after a crash, finds what was there before or
+/// all of what is new.
 ///
-/// The bytes go into a temporary file in the same folder and to the disk, the file takes its name, and the folder goes
-/// to the disk. The rights of a file that is there are kept; its owner and other names are not. A symbolic link is
-/// followed, and stays.
+/// The bytes go into a temporary file in the same folder and to the disk, the file takes its name, and the
+/// folder goes to the disk. The rights of a file that is there are kept; its owner and other names are not. A
+/// symbolic link is followed, and stays.
 ///
 /// # Examples
 /// ```
@@ -38,9 +39,9 @@ const NAMES: usize = 64;
 /// ```
 ///
 /// # Errors
-/// What the system reports, with the path: a full disk, no right to write to the *folder*, a folder at that path. The
-/// old file is as it was and the temporary one removed, with one exception: when the folder itself cannot be brought
-/// to the disk, the new file is there, and may be gone after a crash.
+/// What the system reports, with the path: a full disk, no right to write to the *folder*, a folder at that
+/// path. The old file is as it was and the temporary one removed, with one exception: when the folder itself
+/// cannot be brought to the disk, the new file is there, and may be gone after a crash.
 ///
 /// # Cancel safety
 /// **Not cancel safe:** once begun, it is done to its end, unseen. The file is the old one or the new one.

@@ -1,7 +1,7 @@
 //! Layer 3, fs. Copies of files, in pieces, with word of how far they are.
 //!
-//! Owns the loop over the pieces, each of which is one job of the blocking pool, so that a copy that is dropped
-//! stops, and a large one does not keep a thread for good. Called by user code.
+//! Owns the loop over the pieces, each of which is one job of the blocking pool, so that a copy that is
+//! dropped stops, and a large one does not keep a thread for good. Called by user code.
 #![forbid(unsafe_code)]
 
 use std::fs::{File, OpenOptions};
@@ -21,15 +21,16 @@ const PIECE: u64 = 4 << 20;
 pub struct CopyProgress {
     /// Bytes that are copied.
     pub copied: u64,
-    /// Bytes that there were to copy when it began. A file that grows meanwhile is copied to its end all the same.
+    /// Bytes that there were to copy when it began. A file that grows meanwhile is copied to its end all the
+    /// same.
     pub total: u64,
 }
 
 /// Copies a file with its rights, and says how many bytes it had. A file that is there is overwritten.
 ///
 /// # Errors
-/// What the system reports, with both paths; when `from` is no file; and when both are the same one, which would be
-/// lost. After an error `to` may have a part.
+/// What the system reports, with both paths; when `from` is no file; and when both are the same one, which
+/// would be lost. After an error `to` may have a part.
 ///
 /// # Cancel safety
 /// **Not cancel safe:** it stops at the end of the piece under way, of 4 MiB, and what is copied stays.

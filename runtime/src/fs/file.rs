@@ -1,18 +1,13 @@
-//! Layer 3, fs. An open file: one operation at a time in the blocking pool, and what is left of those nobody waited for.
+//! Layer 3, fs. An open file: its methods, and the traits it reads, writes and seeks by.
 //!
-//! Owns the state of the operation under way and the two buffers, which go to the pool with it and come back: in steady
-//! state nothing is allocated. Called by user code; `tokio_io` adds tokio's traits.
-//!
-//! An operation that was begun ends, whoever polls or drops. What it did is kept until the next operation:
-//! * bytes that were read are handed out by the next read, or put back (the file is wound back) before anything else;
-//! * a write or a seek whose future was dropped is taken for the next one's own if that asks for the same, so that to
-//!   drop and retry is to wait on; else its error, if it has one, is the next operation's.
+//! Owns the handle; what is under way, and what is left of it, is in `operation`. Called by user code;
+//! `tokio_io` adds tokio's traits.
 #![forbid(unsafe_code)]
 
 use std::fmt;
 use std::fs::{File as StdFile, Metadata, Permissions};
 use std::future::poll_fn;
-use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::Location;
 use std::path::Path;
@@ -23,10 +18,9 @@ use filch_channels::sync::Lock;
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use super::job;
+use super::operation::{Buffers, Inner, Kind, Opened, State};
 use super::options::OpenOptions;
-use crate::context;
 use crate::shim::Arc;
-use crate::task::JoinHandle;
 
 /// How much one operation moves at most, if not said otherwise.
 const MOST: usize = 2 << 20;
@@ -34,17 +28,18 @@ const MOST: usize = 2 << 20;
 /// An open file.
 ///
 /// It reads, writes and seeks by [`AsyncReadExt`](crate::io::AsyncReadExt),
-/// [`AsyncWriteExt`](crate::io::AsyncWriteExt) and [`AsyncSeekExt`](crate::io::AsyncSeekExt). Each operation is a
-/// trip to the blocking pool (some ten microseconds): for small ones put a [`BufReader`](crate::io::BufReader) or
-/// [`BufWriter`](crate::io::BufWriter) round it. A write returns when the system has the bytes, not before;
-/// [`sync_all`](Self::sync_all) waits for the disk. Dropping the file closes it, after the operation under way.
+/// [`AsyncWriteExt`](crate::io::AsyncWriteExt) and [`AsyncSeekExt`](crate::io::AsyncSeekExt). Each operation
+/// is a trip to the blocking pool (some ten microseconds): for small ones put a
+/// [`BufReader`](crate::io::BufReader) or [`BufWriter`](crate::io::BufWriter) round it. A write returns when
+/// the system has the bytes, not before; [`sync_all`](Self::sync_all) waits for the disk. Dropping the file
+/// closes it, after the operation under way.
 ///
 /// # Cancel safety
-/// `read`, `write` and `seek` are **strict**: what is retried after a drop goes on where it was. An operation that was
-/// begun ends by itself, in a buffer of the file's own. What a dropped read took is there for the next read, and the
-/// file is wound back before another operation. A dropped write may have been done: the same bytes written again are
-/// taken for the same write, and done once; before another operation it comes to its end, and its error is that
-/// operation's.
+/// `read`, `write` and `seek` are **strict**: what is retried after a drop goes on where it was. An operation
+/// that was begun ends by itself, in a buffer of the file's own. What a dropped read took is there for the
+/// next read, and the file is wound back before another operation. A dropped write may have been done: the
+/// same bytes written again are taken for the same write, and done once; before another operation it comes to
+/// its end, and its error is that operation's.
 ///
 /// # Examples
 /// ```
@@ -70,180 +65,6 @@ pub struct File {
     /// The methods with `&self` wait for the operation under way, one after the other.
     inner: Lock<Inner>,
     most: usize,
-}
-
-/// What an operation needs in the pool.
-struct Opened {
-    file: StdFile,
-    /// As it was given; unknown of a file that comes from elsewhere.
-    path: Option<Box<Path>>,
-}
-
-struct Inner {
-    state: State,
-    /// Where the last seek ended.
-    position: u64,
-    /// A seek of tokio's trait that was asked for, and not begun.
-    asked: Option<SeekFrom>,
-}
-
-enum State {
-    Idle(Buffers),
-    Busy(Kind, JoinHandle<(Buffers, io::Result<u64>)>),
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Read,
-    Write,
-    Seek(SeekFrom),
-    /// Winds back over what was read and not handed out.
-    Settle,
-}
-
-/// Vectors that keep their length, so that they are cleared only when they grow.
-#[derive(Default)]
-struct Buffers {
-    read: Vec<u8>,
-    /// `read[start..end]` was read and not handed out.
-    start: usize,
-    end: usize,
-    write: Vec<u8>,
-}
-
-impl Buffers {
-    fn hand_out(&mut self, into: &mut [u8]) -> usize {
-        let count = into.len().min(self.end - self.start);
-        into[..count].copy_from_slice(&self.read[self.start..self.start + count]);
-        self.start += count;
-        count
-    }
-
-    fn fill(&mut self, mut file: &StdFile, most: usize) -> io::Result<u64> {
-        if self.read.len() < most {
-            self.read.resize(most, 0);
-        }
-        (self.start, self.end) = (0, 0);
-        self.end = retry(|| file.read(&mut self.read[..most]))?;
-        Ok(self.end as u64)
-    }
-
-    /// Takes what `bufs` have, up to `most`.
-    fn take_in(&mut self, bufs: &[IoSlice<'_>], most: usize) {
-        self.write.clear();
-        for buf in bufs {
-            let room = most - self.write.len();
-            self.write.extend_from_slice(&buf[..buf.len().min(room)]);
-        }
-    }
-
-    /// Whether `bufs` begin with what the write that is done was given.
-    fn is_of(&self, bufs: &[IoSlice<'_>]) -> bool {
-        let mut rest = self.write.as_slice();
-        for buf in bufs {
-            let count = rest.len().min(buf.len());
-            if rest[..count] != buf[..count] {
-                return false;
-            }
-            rest = &rest[count..];
-        }
-        rest.is_empty()
-    }
-
-    /// Puts back what was read and not handed out. What cannot be wound back, a pipe or a terminal, has no position
-    /// to correct.
-    fn wind_back(&mut self, mut file: &StdFile) -> io::Result<()> {
-        let left = self.end - self.start;
-        if left == 0 {
-            return Ok(());
-        }
-        match file.seek(SeekFrom::Current(-(left as i64))) {
-            Ok(_) => (self.start, self.end) = (0, 0),
-            Err(error) if error.raw_os_error() == Some(libc::ESPIPE) => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-}
-
-fn retry<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match operation() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
-impl Kind {
-    fn doing(self) -> &'static str {
-        match self {
-            Kind::Read => "read",
-            Kind::Write => "write",
-            Kind::Seek(_) | Kind::Settle => "seek in",
-        }
-    }
-
-    /// Does it. In the pool.
-    fn run(self, opened: &Opened, buffers: &mut Buffers, most: usize) -> io::Result<u64> {
-        let mut file = &opened.file;
-        let result = match self {
-            Kind::Read => buffers.fill(file, most),
-            Kind::Settle => buffers.wind_back(file).map(|()| 0),
-            Kind::Write => buffers
-                .wind_back(file)
-                .and_then(|()| retry(|| file.write(&buffers.write)))
-                .map(|count| count as u64),
-            Kind::Seek(to) => buffers.wind_back(file).and_then(|()| file.seek(to)),
-        };
-        result.map_err(|error| job::explain(self.doing(), opened.path.as_deref(), error))
-    }
-}
-
-impl Inner {
-    /// Begins an operation. Only while none is under way; what it needs is in the buffers.
-    fn begin(
-        &mut self,
-        opened: &Arc<Opened>,
-        kind: Kind,
-        most: usize,
-        location: &'static Location<'static>,
-    ) -> io::Result<()> {
-        // Before the buffers go: without a runtime they stay as they are.
-        context::with_scheduler(|_| ())?;
-        let (opened, mut buffers) = (opened.clone(), std::mem::take(self.buffers()));
-        let job = move || {
-            let result = kind.run(&opened, &mut buffers, most);
-            (buffers, result)
-        };
-        self.state = State::Busy(kind, job::start(location, job)?);
-        Ok(())
-    }
-
-    /// Waits for the operation under way, if there is one, and says which it was and what came of it.
-    fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Kind, io::Result<u64>)>> {
-        let State::Busy(kind, job) = &mut self.state else { return Poll::Ready(None) };
-        let kind = *kind;
-        let done = ready!(Pin::new(job).poll(cx));
-        // Before anything else, since a panic of the job goes on below.
-        self.state = State::Idle(Buffers::default());
-        let (buffers, result) = match done {
-            Ok(done) => done,
-            Err(error) => return Poll::Ready(Some((kind, Err(job::not_done(error))))),
-        };
-        self.state = State::Idle(buffers);
-        if let (Kind::Seek(_), Ok(position)) = (kind, &result) {
-            self.position = *position;
-        }
-        Poll::Ready(Some((kind, result)))
-    }
-
-    fn buffers(&mut self) -> &mut Buffers {
-        match &mut self.state {
-            State::Idle(buffers) => buffers,
-            State::Busy(..) => unreachable!("waited for before"),
-        }
-    }
 }
 
 impl File {
@@ -299,7 +120,8 @@ impl File {
         File { opened: Arc::new(Opened { file, path }), inner: Lock::new(inner), most: MOST }
     }
 
-    /// How many bytes one operation moves at most, and so how large the buffers become: 2 MiB if it was not set.
+    /// How many bytes one operation moves at most, and so how large the buffers become: 2 MiB if it was not
+    /// set.
     pub fn max_buf_size(&self) -> usize {
         self.most
     }
@@ -408,10 +230,12 @@ impl File {
         }
     }
 
-    /// Gives the file to the standard library, if no operation is under way and no bytes are left of a dropped read.
+    /// Gives the file to the standard library, if no operation is under way and no bytes are left of a
+    /// dropped read.
     ///
     /// # Errors
     /// The file itself.
+    #[allow(clippy::result_large_err, reason = "as tokio's")]
     pub fn try_into_std(mut self) -> Result<StdFile, File> {
         match &self.inner.get_mut().state {
             State::Idle(buffers) if buffers.start == buffers.end => {}

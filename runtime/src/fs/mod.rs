@@ -1,25 +1,26 @@
 //! Files and folders.
 //!
-//! The names and shapes are those of [`std::fs`], and each operation is done by the blocking pool, as systems have
-//! no other way to wait for a disk.
+//! The names and shapes are those of [`std::fs`], and each operation is done by the blocking pool, as systems
+//! have no other way to wait for a disk.
 //!
-//! | to …                                   | use                                                          |
-//! |----------------------------------------|--------------------------------------------------------------|
-//! | read or write a whole file             | [`read`], [`read_to_string`], [`write`]                      |
-//! | write one that is old or new, never half | [`write_atomic`]                                           |
-//! | read and write piece by piece          | [`File`], [`OpenOptions`]                                    |
-//! | copy, and say how far it is            | [`copy`], [`copy_with`]                                      |
-//! | look at a folder                       | [`read_dir`]                                                 |
-//! | do several steps at once               | [`spawn_blocking`](crate::spawn_blocking) with [`std::fs`]: one trip to the pool, not one a step |
+//! | to …                                     | use                                                      |
+//! |------------------------------------------|----------------------------------------------------------|
+//! | read or write a whole file               | [`read`], [`read_to_string`], [`write()`]                |
+//! | write one that is old or new, never half | [`write_atomic`]                                         |
+//! | read and write piece by piece            | [`File`], [`OpenOptions`]                                |
+//! | copy, and say how far it is              | [`copy`], [`copy_with`]                                  |
+//! | look at a folder                         | [`read_dir`]                                             |
+//! | do several steps in one trip             | [`std::fs`] in [`spawn_blocking`](crate::spawn_blocking) |
 //!
 //! # Errors
-//! Each says what was tried, and with which path. The kind is the system's; its own error, with the number, is the
-//! [`source`](std::error::Error::source) of the one inside. All give an error outside of a runtime, and when the
-//! runtime has been shut down.
+//! Each says what was tried, and with which path. The kind is the system's; its own error, with the number,
+//! is the [`source`](std::error::Error::source) of the one inside. All give an error outside of a runtime,
+//! and when the runtime has been shut down.
 //!
 //! # Cancel safety
-//! **Not cancel safe:** a call of this module that was begun goes on in the pool when its future is dropped, and
-//! nobody hears what became of it. [`copy_with`] stops between two pieces. What a [`File`] does is said there.
+//! **Not cancel safe:** a call of this module that was begun goes on in the pool when its future is dropped,
+//! and nobody hears what became of it. [`copy_with`] stops between two pieces. What a [`File`] does is said
+//! there.
 //!
 //! # Examples
 //! ```
@@ -38,13 +39,14 @@
 //! ```
 #![forbid(unsafe_code)]
 
-// Layer 3. Owns the calls that need a path and no open file; each is one job of the blocking pool. `file` has what
-// is open, `job` the way to the pool and the errors.
+// Layer 3. Owns the calls that need a path and no open file; each is one job of the blocking pool. `file` has
+// what is open, `job` the way to the pool and the errors.
 mod atomic;
 mod copy;
 mod dir;
 mod file;
 mod job;
+mod operation;
 mod options;
 
 use std::fs as sync_fs;

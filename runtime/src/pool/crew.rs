@@ -1,7 +1,8 @@
 //! Layer 3, pool. The threads of a pool, and their end.
 //!
-//! Owns what each of them runs just now, and how many there are. Each takes a job from the queue, runs it, and looks
-//! again; it ends when the queue is closed and empty. Called by `ThreadPool`, and by `fork` to lend a hand.
+//! Owns what each of them runs just now, and how many there are. Each takes a job from the queue, runs it,
+//! and looks again; it ends when the queue is closed and empty. Called by `ThreadPool`, and by `fork` to lend
+//! a hand.
 #![forbid(unsafe_code)]
 
 use std::fmt;

@@ -1,29 +1,31 @@
 //! Layer 3, pool. Fork and join: two closures at once, and many, which may borrow.
 //!
-//! Owns the one promise that makes the borrow sound: a fork does not return, nor unwind, before its other half is
-//! over. The other half is offered to the pool; who comes back and finds it in the queue still runs it by itself, so
-//! that no thread waits for one that has not begun, and forks within forks end however few threads there are. (Nobody
-//! waits but for a half that runs, and in each chain of these the last one waits for nobody.) Called by user code.
+//! Owns the one promise that makes the borrow sound: a fork does not return, nor unwind, before its other
+//! half is over. The other half is offered to the pool; who comes back and finds it in the queue still runs
+//! it by itself, so that no thread waits for one that has not begun, and forks within forks end however few
+//! threads there are. (Nobody waits but for a half that runs, and in each chain of these the last one waits
+//! for nobody.) Called by user code.
 #![allow(unsafe_code)]
 
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use super::ThreadPool;
 use super::job::{JobError, Run, Work};
+use super::thread_pool::ThreadPool;
 use crate::shim::Arc;
 use crate::util::block;
 
-/// So many jobs a thread in the queue are enough for all to do: what is forked beyond is done by who forks it.
+/// So many jobs a thread in the queue are enough for all to do: what is forked beyond is done by who forks
+/// it.
 const ENOUGH: usize = 4;
 
 impl ThreadPool {
     /// Runs two closures, at the same time if a thread is free, and gives both outputs.
     ///
-    /// The calling thread runs `a`, and `b` too if no thread of the pool has begun it by then. Both may borrow. It may
-    /// be called in jobs of the pool, and within itself: while such a thread waits for a `b` that another runs, it runs
-    /// other jobs of the pool. So hold no lock round it that jobs take.
+    /// The calling thread runs `a`, and `b` too if no thread of the pool has begun it by then. Both may
+    /// borrow. It may be called in jobs of the pool, and within itself: while such a thread waits for a `b`
+    /// that another runs, it runs other jobs of the pool. So hold no lock round it that jobs take.
     ///
     /// # Examples
     /// ```
@@ -69,7 +71,8 @@ impl ThreadPool {
         }
     }
 
-    /// Runs `f` for each piece of so many items, on all threads and the calling one, and gives the outputs in order.
+    /// Runs `f` for each piece of so many items, on all threads and the calling one, and gives the outputs in
+    /// order.
     ///
     /// The last piece may be shorter. Both `items` and `f` may borrow.
     ///
@@ -119,16 +122,18 @@ impl ThreadPool {
         }
     }
 
-    /// Puts `work` into the queue, if there is room. The caller must not go away before it is claimed or over.
+    /// Puts `work` into the queue, if there is room. The caller must not go away before it is claimed or
+    /// over.
     fn offer<B, RB>(&self, work: &Arc<Work<B, RB>>)
     where
         B: FnOnce() -> RB + Send,
         RB: Send,
     {
         let run: Arc<dyn Run + '_> = work.clone();
-        // SAFETY: the two differ in a lifetime only: that of what `B` and `RB` borrow. `join` does not return or unwind
-        // before the closure has been taken out and has run, by `claim` or by a thread, and the output has been taken
-        // out: after that nothing of either is left in the block, however long the queue or a thread keeps it.
+        // SAFETY: the two differ in a lifetime only: that of what `B` and `RB` borrow. `join` does not return
+        // or unwind before the closure has been taken out and has run, by `claim` or by a thread, and the
+        // output has been taken out: after that nothing of either is left in the block, however long the
+        // queue or a thread keeps it.
         let run = unsafe { std::mem::transmute::<Arc<dyn Run + '_>, Arc<dyn Run + 'static>>(run) };
         // Full, or shut down: then it is claimed again.
         let _ = self.0.queue.try_send(run);

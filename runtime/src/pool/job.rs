@@ -1,8 +1,8 @@
 //! Layer 3, pool. One job, from submit to result.
 //!
-//! Owns the closure until it runs and the output until it is taken, in one block with one lock, which is held for a
-//! few instructions and never while code of others runs. Two parties hold the block: the queue or the thread that runs
-//! it ([`Run`]), and the handle ([`Job`]).
+//! Owns the closure until it runs and the output until it is taken, in one block with one lock, which is held
+//! for a few instructions and never while code of others runs. Two parties hold the block: the queue or the
+//! thread that runs it ([`Run`]), and the handle ([`Job`]).
 //!
 //! | phase   | who goes on                                                              |
 //! |---------|--------------------------------------------------------------------------|
@@ -11,9 +11,9 @@
 //! | done    | the handle, which takes the output                                       |
 //! | taken   | nobody                                                                   |
 //!
-//! *Nobody waits for ever*: a waker is left under the lock while the phase is not `done`, and `finish` takes it under
-//! the lock as it sets `done`. *No callback is forgotten*: `finish` sets `done` only under a lock under which there
-//! were none, and one that comes later finds `done` and runs where it is given.
+//! *Nobody waits for ever*: a waker is left under the lock while the phase is not `done`, and `finish` takes
+//! it under the lock as it sets `done`. *No callback is forgotten*: `finish` sets `done` only under a lock
+//! under which there were none, and one that comes later finds `done` and runs where it is given.
 #![forbid(unsafe_code)]
 
 use std::any::Any;
@@ -23,12 +23,17 @@ use std::future::Future;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
+// The real one: behind it are trait objects, which loom's cannot have.
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::shim::{Arc, Mutex};
+use crate::shim::Mutex;
 use crate::util::block;
 use crate::util::wake::{drop_payload, guarded, message};
+
+#[cfg(test)]
+mod tests;
 
 type Callback<T> = Box<dyn FnOnce(&Result<T, JobError>) + Send>;
 
@@ -259,7 +264,8 @@ fn unobserved<T>(result: Result<T, JobError>) {
 
 /// The claim on the output of a job: for tasks a future, for threads [`join`](Self::join).
 ///
-/// Dropping it detaches the job, which is run all the same. A panic of a job whose handle is gone is told on stderr.
+/// Dropping it detaches the job, which is run all the same. A panic of a job whose handle is gone is told on
+/// stderr.
 ///
 /// # Panics
 /// When it is polled again after it was ready.
@@ -277,6 +283,9 @@ impl<T: Send + 'static> Job<T> {
 
 impl<T> Job<T> {
     /// Blocks the calling thread until the job is done, and gives its output. A task uses `.await`.
+    ///
+    /// A job that joins another one of its pool keeps a thread from it; if all threads do, that is a
+    /// deadlock. To split a job in two there is [`ThreadPool::join`](super::ThreadPool::join).
     ///
     /// # Errors
     /// When it panicked, was cancelled, or the pool was shut down before it began.
@@ -308,8 +317,8 @@ impl<T> Job<T> {
         self.0.is_done()
     }
 
-    /// Calls `callback` with the result when there is one: on the thread that ran the job, before the handle hears of it,
-    /// or right here when it is done already. Any number of them, in the order they were given.
+    /// Calls `callback` with the result when there is one: on the thread that ran the job, before the handle
+    /// hears of it, or right here when it is done already. Any number of them, in the order they were given.
     ///
     /// A panic of the callback is caught and told.
     ///

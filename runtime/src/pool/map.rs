@@ -1,6 +1,7 @@
 //! Layer 3, pool. One job for each of many items: in order, or as they are done.
 //!
-//! Owns the window of jobs that are under way: so few that an endless iterator can be mapped. Called by user code.
+//! Owns the window of jobs that are under way: so few that an endless iterator can be mapped. Called by user
+//! code.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -16,8 +17,8 @@ use filch_channels::channel::error::RecvTimeoutError;
 use filch_channels::channel::{self, Receiver, Sender};
 use futures_core::Stream;
 
-use super::ThreadPool;
 use super::job::{Job, JobError, Run, Work};
+use super::thread_pool::ThreadPool;
 use crate::gather::{self, AsCompleted};
 use crate::shim::Arc;
 use crate::util::block;
@@ -25,10 +26,10 @@ use crate::util::block;
 impl ThreadPool {
     /// Runs `f` for each item, and gives the outputs in the order of the items. Python's `executor.map`.
     ///
-    /// Lazy: while somebody takes outputs there are two jobs a thread under way, and none before the first is asked
-    /// for. A panic of `f` is an error in its place, and the rest goes on. Dropping the iterator cancels what has not
-    /// begun. Blocks the thread; a task [submits](Self::submit_async) the jobs and awaits them, in
-    /// [`gather`](crate::gather()) or [`as_completed`].
+    /// Lazy: while somebody takes outputs there are two jobs a thread under way, and none before the first is
+    /// asked for. A panic of `f` is an error in its place, and the rest goes on. Dropping the iterator
+    /// cancels what has not begun. Blocks the thread; a task [submits](Self::submit_async) the jobs and
+    /// awaits them, in [`gather`](crate::gather()) or [`as_completed`].
     ///
     /// # Examples
     /// ```
@@ -294,8 +295,8 @@ impl<I: Iterator, F, T> fmt::Debug for MapUnordered<I, F, T> {
     }
 }
 
-/// The results of `jobs` in the order in which they are done: a [`Stream`] for tasks, an [`Iterator`] for threads.
-/// Python's `concurrent.futures.as_completed`.
+/// The results of `jobs` in the order in which they are done: a [`Stream`] for tasks, an [`Iterator`] for
+/// threads. Python's `concurrent.futures.as_completed`.
 ///
 /// # Examples
 /// ```

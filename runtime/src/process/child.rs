@@ -19,8 +19,8 @@ use crate::signal::unix::SignalKind;
 
 /// A program that runs, or has run.
 ///
-/// Dropping it does not end it, unless [`kill_on_drop`](super::Command::kill_on_drop) was set; it is waited for all the
-/// same, and never stays a zombie. Its pipes are closed by the drop, if they were not taken out.
+/// Dropping it does not end it, unless [`kill_on_drop`](super::Command::kill_on_drop) was set; it is waited
+/// for all the same, and never stays a zombie. Its pipes are closed by the drop, if they were not taken out.
 ///
 /// # Examples
 /// ```
@@ -80,8 +80,8 @@ impl Child {
     /// Its input is closed first, so that the two do not wait for each other.
     ///
     /// # Errors
-    /// When the status is lost: this process ignores `SIGCHLD`, or somebody else has waited for the child. When the
-    /// runtime it was started on is shut down.
+    /// When the status is lost: this process ignores `SIGCHLD`, or somebody else has waited for the child.
+    /// When the runtime it was started on is shut down.
     ///
     /// # Cancel safety
     /// **Strict**, but for the input, which is closed by the call.
@@ -106,10 +106,11 @@ impl Child {
         self.process.try_wait()
     }
 
-    /// Waits for it to end, and collects what it writes to those of its outputs that are piped and not taken out.
+    /// Waits for it to end, and collects what it writes to those of its outputs that are piped and not taken
+    /// out.
     ///
-    /// Both are read at the same time, to their ends: that is when every process that has them has closed them, the
-    /// child's own children too.
+    /// Both are read at the same time, to their ends: that is when every process that has them has closed
+    /// them, the child's own children too.
     ///
     /// # Errors
     /// As [`wait`](Self::wait), and when a pipe cannot be read.
@@ -167,7 +168,8 @@ impl Child {
         self.process.signal(libc::SIGKILL)
     }
 
-    /// Sends it a signal. Nothing is sent to one that has ended: no stranger who has its number by now gets it.
+    /// Sends it a signal. Nothing is sent to one that has ended: no stranger who has its number by now gets
+    /// it.
     ///
     /// # Errors
     /// When there is no such signal, and when the child has become another user's.
@@ -192,8 +194,9 @@ impl Child {
         self.process.signal(kind.as_raw_value())
     }
 
-    /// Sends a signal to the child and all that it started and that stayed in its group. The command must have been
-    /// given [`process_group(0)`](super::Command::process_group), and the child not been waited for yet.
+    /// Sends a signal to the child and all that it started and that stayed in its group. The command must
+    /// have been given [`process_group(0)`](super::Command::process_group), and the child not been waited for
+    /// yet.
     ///
     /// # Errors
     /// When one of these two does not hold, and as [`signal`](Self::signal).

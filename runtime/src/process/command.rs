@@ -1,7 +1,7 @@
 //! Layer 3, process. What is to be run, and how: `Command`; and why it could not be.
 //!
-//! Owns the standard library's command and two options of ours. Unsafe is only that of `pre_exec`, passed on to the
-//! caller. Called by user code.
+//! Owns the standard library's command and two options of ours. Unsafe is only that of `pre_exec`, passed on
+//! to the caller. Called by user code.
 #![allow(unsafe_code)]
 
 use std::error::Error;
@@ -137,8 +137,8 @@ impl Command {
         self
     }
 
-    /// Whether the child is killed when its [`Child`] is dropped, or the future that runs it. False, if not said
-    /// otherwise.
+    /// Whether the child is killed when its [`Child`] is dropped, or the future that runs it. False, if not
+    /// said otherwise.
     pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
         self.kill_on_drop = kill;
         self
@@ -149,8 +149,8 @@ impl Command {
         self.kill_on_drop
     }
 
-    /// The group of processes it joins. `0`: a new one, which it leads; Ctrl-C in the terminal does not reach it, and
-    /// [`Child::signal_group`] does.
+    /// The group of processes it joins. `0`: a new one, which it leads; Ctrl-C in the terminal does not reach
+    /// it, and [`Child::signal_group`] does.
     pub fn process_group(&mut self, group: i32) -> &mut Command {
         self.std.process_group(group);
         self.leads_group = group == 0;
@@ -172,8 +172,8 @@ impl Command {
     /// Calls `f` in the child, before the program.
     ///
     /// # Safety
-    /// As [`std::os::unix::process::CommandExt::pre_exec`]: `f` runs in a copy of this process that has one thread, and
-    /// may do only what a signal handler may.
+    /// As [`std::os::unix::process::CommandExt::pre_exec`]: `f` runs in a copy of this process that has one
+    /// thread, and may do only what a signal handler may.
     pub unsafe fn pre_exec(
         &mut self,
         f: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
@@ -186,9 +186,9 @@ impl Command {
     /// Starts the program.
     ///
     /// # Errors
-    /// Outside of a runtime. When it cannot be started, with its name and what is amiss: there is no such program, or no
-    /// such folder to start it in; arguments are too long, or have a NUL byte; no more processes or descriptors are to
-    /// be had. Nothing is left of one that cannot be watched.
+    /// Outside of a runtime. When it cannot be started, with its name and what is amiss: there is no such
+    /// program, or no such folder to start it in; arguments are too long, or have a NUL byte; no more
+    /// processes or descriptors are to be had. Nothing is left of one that cannot be watched.
     pub fn spawn(&mut self) -> io::Result<Child> {
         // Before there is anything to clean up.
         context::reactor()?;
@@ -214,15 +214,15 @@ impl Command {
         }
     }
 
-    /// Starts the program, waits for its end, and gives what it wrote to standard output and standard error, which are
-    /// piped for that whatever was said before.
+    /// Starts the program, waits for its end, and gives what it wrote to standard output and standard error,
+    /// which are piped for that whatever was said before.
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn) and [`Child::wait_with_output`].
     ///
     /// # Cancel safety
-    /// **Not cancel safe:** the program goes on, unless [`kill_on_drop`](Self::kill_on_drop) was set, and finds that
-    /// nobody reads what it writes.
+    /// **Not cancel safe:** the program goes on, unless [`kill_on_drop`](Self::kill_on_drop) was set, and
+    /// finds that nobody reads what it writes.
     #[track_caller]
     pub fn output(&mut self) -> impl Future<Output = io::Result<Output>> + use<> {
         self.std.stdout(Stdio::piped()).stderr(Stdio::piped());

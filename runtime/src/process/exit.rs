@@ -1,8 +1,9 @@
 //! Layer 3, process. One process, watched to its end.
 //!
-//! Owns the system's child until it is waited for, what became of it after that, and the descriptor or signal that says
-//! when to look. Looking is always asking the system for the status: what woke us proves nothing (a traced child makes
-//! its descriptor readable without an end, tokio #7144). Called by `child`; what is dropped goes to `reaper`.
+//! Owns the system's child until it is waited for, what became of it after that, and the descriptor or signal
+//! that says when to look. Looking is always asking the system for the status: what woke us proves nothing (a
+//! traced child makes its descriptor readable without an end, tokio #7144). Called by `child`; what is
+//! dropped goes to `reaper`.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -177,7 +178,8 @@ fn watch(pid: u32) -> io::Result<Watch> {
     }
 }
 
-/// Blocks, but not for long: it is being killed. There may be no descriptors and no threads to wait otherwise.
+/// Blocks, but not for long: it is being killed. There may be no descriptors and no threads to wait
+/// otherwise.
 fn end_now(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();

@@ -1,24 +1,25 @@
 //! Programs that are run, waited for, and talked to.
 //!
-//! [`Command`] and [`Child`] have the names and shapes of those in [`std::process`], and wait without blocking.
+//! [`Command`] and [`Child`] have the names and shapes of those in [`std::process`], and wait without
+//! blocking.
 //!
-//! | to …                              | use                                                                    |
-//! |-----------------------------------|------------------------------------------------------------------------|
-//! | run a program, see how it ended   | [`Command::status`]                                                    |
-//! | have what it writes               | [`Command::output`]                                                    |
-//! | talk to it while it runs          | [`Command::spawn`] with [`Stdio::piped`], and [`Child::stdin`] and so on |
-//! | wait for it                       | [`Child::wait`], [`Child::wait_with_output`]                           |
-//! | end it                            | [`Child::kill`], [`Child::signal`], [`Command::kill_on_drop`]          |
-//! | end it with all that it started   | [`Command::process_group`] and [`Child::signal_group`]                 |
+//! | to …                            | use |
+//! |---------------------------------|-----|
+//! | run a program, see how it ended | [`Command::status`] |
+//! | have what it writes             | [`Command::output`] |
+//! | talk to it while it runs        | [`Command::spawn`] with [`Stdio::piped`], and [`Child::stdin`] and so on |
+//! | wait for it                     | [`Child::wait`], [`Child::wait_with_output`] |
+//! | end it                          | [`Child::kill`], [`Child::signal`], [`Command::kill_on_drop`] |
+//! | end it with all that it started | [`Command::process_group`] and [`Child::signal_group`] |
 //!
-//! A [`Child`] that is dropped goes on, unless [`kill_on_drop`](Command::kill_on_drop) was set. Either way it is waited
-//! for, by a thread of ours that there is while there are such children, so that none stays a zombie; also when no
-//! runtime is left.
+//! A [`Child`] that is dropped goes on, unless [`kill_on_drop`](Command::kill_on_drop) was set. Either way it
+//! is waited for, by a thread of ours that there is while there are such children, so that none stays a
+//! zombie; also when no runtime is left.
 //!
-//! Each child is watched through a descriptor of its own (`pidfd_open`, Linux 5.3), and where there is none through the
-//! signal `SIGCHLD`. Nothing here waits for children that others have started. With descriptors, the signal's action
-//! stays what the program made it: if that is to ignore `SIGCHLD`, the system throws the statuses away, and waits give
-//! an error that says so.
+//! Each child is watched through a descriptor of its own (`pidfd_open`, Linux 5.3), and where there is none
+//! through the signal `SIGCHLD`. Nothing here waits for children that others have started. With descriptors,
+//! the signal's action stays what the program made it: if that is to ignore `SIGCHLD`, the system throws the
+//! statuses away, and waits give an error that says so.
 //!
 //! # Examples
 //! ```
@@ -56,8 +57,8 @@
 //! ```
 #![deny(unsafe_code)] // Not `forbid`: that would reach `command` and `pidfd`.
 
-// Layer 3. `exit` watches one process to its end, `reaper` those that nobody waits for any more, `pidfd` has the
-// system calls, `pipe` the three ends of a child's pipes; `command` and `child` are what users hold.
+// Layer 3. `exit` watches one process to its end, `reaper` those that nobody waits for any more, `pidfd` has
+// the system calls, `pipe` the three ends of a child's pipes; `command` and `child` are what users hold.
 mod child;
 mod command;
 mod exit;

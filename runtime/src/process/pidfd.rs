@@ -1,7 +1,7 @@
 //! Layer 3, process. A process as a descriptor, which is readable once the process has ended. Linux only.
 //!
-//! Owns the system calls: a signal sent through the descriptor reaches this process or none, whoever has its number by
-//! then. Called by `exit`.
+//! Owns the system calls: a signal sent through the descriptor reaches this process or none, whoever has its
+//! number by then. Called by `exit`.
 #![allow(unsafe_code)]
 
 use std::io;

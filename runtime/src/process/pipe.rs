@@ -31,8 +31,9 @@ fn close(pipe: AsyncFd<File>) -> io::Result<OwnedFd> {
 
 /// What a child reads.
 ///
-/// Dropping or [closing](crate::io::AsyncWriteExt::close) it is how the child learns that there is no more. Writing to
-/// a child that does not read any more is an error of the kind [`BrokenPipe`](io::ErrorKind::BrokenPipe).
+/// Dropping or [closing](crate::io::AsyncWriteExt::close) it is how the child learns that there is no more.
+/// Writing to a child that does not read any more is an error of the kind
+/// [`BrokenPipe`](io::ErrorKind::BrokenPipe).
 ///
 /// # Cancel safety
 /// `write` is **strict**.

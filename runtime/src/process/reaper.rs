@@ -1,11 +1,11 @@
 //! Layer 3, process. Waits for children that nobody waits for any more, so that they do not stay zombies.
 //!
-//! Owns them, and one thread that there is while there are any. It sleeps in a selector of its own, on the descriptor
-//! of each, and is woken when another comes: so it is bound to no runtime, and costs nothing while they run. Called when
-//! a child is dropped before its end, on any thread.
+//! Owns them, and one thread that there is while there are any. It sleeps in a selector of its own, on the
+//! descriptor of each, and is woken when another comes: so it is bound to no runtime, and costs nothing while
+//! they run. Called when a child is dropped before its end, on any thread.
 //!
-//! The thread ends only under the lock, with the list of newcomers empty; whoever adds to the list under the lock and
-//! sees that there is a thread has thus one that will look at it.
+//! The thread ends only under the lock, with the list of newcomers empty; whoever adds to the list under the
+//! lock and sees that there is a thread has thus one that will look at it.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -64,8 +64,8 @@ pub(super) fn nudge() {
     }
 }
 
-/// Starts the thread, if there is none. If none can be had, those who have ended go now, and the next that is dropped
-/// or spawned tries again.
+/// Starts the thread, if there is none. If none can be had, those who have ended go now, and the next that is
+/// dropped or spawned tries again.
 fn start(reaper: &mut Reaper) {
     if !matches!(reaper.thread, Thread::None) {
         return;

@@ -1,6 +1,8 @@
 //! Each operation of the runtime, dropped at each of its polls: what it took is given back, what it asked for
 //! is not lost.
 
+use filch::io::AsyncReadExt;
+
 use super::*;
 
 /// Runs `test` in each flavour.
@@ -188,5 +190,69 @@ fn a_wake_between_polls_of_a_task_is_not_lost_when_its_operation_changes() {
         seen += usize::from(timeout(Duration::ZERO, notify.notified()).await.is_ok());
         assert!((1..=200).contains(&seen), "{seen}");
         notifier.await.unwrap();
+    });
+}
+
+#[test]
+fn a_read_of_a_file_that_is_dropped_loses_no_byte() {
+    everywhere(async || {
+        at_every_await(async |trial| {
+            let mut file = filch::fs::File::open("Cargo.toml").await.unwrap();
+            let mut four = [0; 4];
+            let read = trial.run(file.read(&mut four)).await;
+            let count = match read {
+                Some(count) => count.unwrap(),
+                None => file.read(&mut four).await.unwrap(),
+            };
+            assert_eq!((count, &four), (4, b"[pac"));
+            assert_eq!(file.read(&mut four).await.unwrap(), 4);
+            assert_eq!(&four, b"kage");
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_wait_for_a_child_that_is_dropped_leaves_the_status() {
+    everywhere(async || {
+        at_every_await(async |trial| {
+            let mut command = filch::process::Command::new("cat");
+            let mut child = command.stdin(filch::process::Stdio::piped()).spawn().unwrap();
+            let stdin = child.stdin.take();
+            let closer = filch::spawn(async move {
+                yields(2).await;
+                drop(stdin);
+            });
+            let status = match trial.run(child.wait()).await {
+                Some(status) => status.unwrap(),
+                None => child.wait().await.unwrap(),
+            };
+            assert!(status.success());
+            closer.await.unwrap();
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_job_that_is_not_awaited_any_more_keeps_its_output() {
+    let pool = filch::pool::ThreadPool::new(1).unwrap();
+    let pool: &'static filch::pool::ThreadPool = Box::leak(Box::new(pool));
+    everywhere(async move || {
+        at_every_await(async |trial| {
+            let (go, gone) = mpsc::channel::<()>();
+            let mut job = pool.submit(move || gone.recv().is_err());
+            let sender = filch::spawn(async move {
+                yields(2).await;
+                drop(go);
+            });
+            let output = match trial.run(&mut job).await {
+                Some(output) => output,
+                None => job.await,
+            };
+            assert!(output.unwrap());
+            sender.await.unwrap();
+        })
+        .await;
     });
 }

@@ -1,0 +1,3 @@
+//! Models of a job's block.
+
+mod model;
