@@ -1,7 +1,7 @@
 //! The demo `data_pipeline`: numbers in chunks, squared by several at once, put together again in order.
 //!
 //! Owns the command line and both halves. The stages are joined by channels with little room, and a chunk is only
-//! made when there is room for it in the whole of the pipe: what is slow holds up what is fast, and memory does not grow.
+//! made when there is room for it in the whole of the pipe: the slow hold up the fast, and memory does not grow.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! The demo `deadlock`: two who wait for each other, found from what the runtime knows of its tasks, and three cures.
+//! The demo `deadlock`: two who wait for each other, found from the list of tasks, and three cures.
 //!
 //! Owns the command line, both halves, and the search: each task says which lock it waits for, each lock who holds
 //! it, and a circle of these is a deadlock, with names and lines.
@@ -17,7 +17,7 @@ use filch::{Backoff, Handle, TaskInfo, WaitKind, holder_of, wait_for};
 
 use crate::story::{self, Halves, Story, each_task, each_thread};
 
-pub(crate) const ABOUT: &str = "two wait for each other for ever: found and told from the list of tasks; then order, time limit, back-off";
+pub(crate) const ABOUT: &str = "two wait for each other for ever, which is found from the list of tasks; then three cures";
 
 /// Two take two locks in opposite order, and wait for each other for ever.
 ///

@@ -2,10 +2,10 @@
 //!
 //! Owns the registry of them, and how a command line finds its way to one. The servers can be used as a
 //! library too: the tour and the tests start them in process.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)] // Not `forbid`: that would reach the memory that processes share.
 
-pub mod background_queue;
 pub mod async_generator;
+pub mod background_queue;
 pub mod bank_account;
 pub mod bounded_buffer;
 pub mod chat;
@@ -23,16 +23,18 @@ pub mod gather_errors;
 pub mod http_server;
 pub mod hybrid_channel;
 pub mod livelock;
+pub mod manager;
 pub mod prime_sieve;
+pub mod process_pool;
 pub mod producer_consumer;
-pub mod race_conditions;
-pub mod readers_writers;
-pub mod rows;
 pub mod promises;
+pub mod race_conditions;
 pub mod rate_limited_client;
 pub mod readers_writers;
 pub mod retry_backoff;
+pub mod rows;
 pub mod sequential_concurrent;
+pub mod shared_memory;
 pub mod starvation;
 pub mod stop;
 pub mod story;
@@ -94,8 +96,36 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "retry_backoff", about: retry_backoff::ABOUT, run: retry_backoff::run },
     Demo { name: "livelock", about: livelock::ABOUT, run: livelock::run },
     Demo { name: "starvation", about: starvation::ABOUT, run: starvation::run },
+    Demo { name: "process_pool", about: process_pool::ABOUT, run: process_pool::run },
+    Demo { name: "shared_memory", about: shared_memory::ABOUT, run: shared_memory::run },
+    Demo { name: "manager", about: manager::ABOUT, run: manager::run },
     Demo { name: "rows", about: rows::ABOUT, run: rows::run },
 ];
+
+/// What other processes of a program can be asked to run. Every program with a demo that has processes of its
+/// own begins with this: in one of those it does not return.
+pub fn init() {
+    filch::process::init(&[
+        &process_pool::SQUARE,
+        &process_pool::ADD,
+        &process_pool::WHO,
+        &process_pool::FRAGILE,
+        &process_pool::PICKY,
+        &process_pool::STUCK,
+        &process_pool::PRODUCE,
+        &process_pool::CONSUME,
+        &shared_memory::COUNT_LOCKED,
+        &shared_memory::COUNT_ATOMIC,
+        &shared_memory::DOUBLE,
+        &shared_memory::CRASH,
+        &manager::COUNT,
+        &manager::SIGN,
+        &manager::CRASH,
+        &rows::COUNT_HERE,
+        &rows::PAST_THE_GUARD,
+        &rows::LOOP,
+    ]);
+}
 
 /// Runs what a command line asks for: the tour, `list`, or the demo of that name.
 pub fn dispatch(mut arguments: Vec<OsString>) -> ExitCode {
@@ -106,7 +136,11 @@ pub fn dispatch(mut arguments: Vec<OsString>) -> ExitCode {
         None => String::from_utf8_lossy(arguments[1].as_encoded_bytes()).into_owned(),
     };
     if name == "list" {
-        print!("{}", list());
+        print!(
+            "{}\nThe rows of the guides' catalogue, which `rows` runs, and on what:\n{}",
+            list(),
+            rows::list()
+        );
         return ExitCode::SUCCESS;
     }
     match DEMOS.iter().find(|demo| demo.name == name) {
@@ -163,9 +197,14 @@ mod tests {
     /// Those that serve until they are stopped, and the tour, which runs the others and is a test by itself.
     const ENDLESS: [&str; 3] = ["tour", "http_server", "chat"];
 
+    /// Those of which the program starts itself again, which this one must not: `tests/processes.rs` runs
+    /// them.
+    const PROCESSES: [&str; 4] = ["process_pool", "shared_memory", "manager", "rows"];
+
     #[test]
     fn every_demo_that_ends_succeeds_without_arguments() {
-        for demo in DEMOS.iter().filter(|demo| !ENDLESS.contains(&demo.name)) {
+        let ends = |demo: &&Demo| !ENDLESS.contains(&demo.name) && !PROCESSES.contains(&demo.name);
+        for demo in DEMOS.iter().filter(ends) {
             let (done, ends) = std::sync::mpsc::channel();
             std::thread::spawn(move || done.send((demo.run)(vec![demo.name.into()])));
             // Much longer than any takes; only a demo that hangs is found by it.

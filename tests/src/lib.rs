@@ -6,6 +6,7 @@
 
 mod child;
 mod drops;
+mod harness;
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use child::{Child, child_case};
 pub use drops::{Drops, OnDrop, on_drop};
+pub use harness::harness;
 
 /// How long a test may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -265,6 +265,13 @@ plain! {
     process::ChildStdin: yes yes yes yes yes;
     process::ChildStdout: yes yes yes yes yes;
     process::ChildStderr: yes yes yes yes yes;
+    // Pools of processes.
+    process::Pool: yes yes yes yes yes;
+    process::PoolBuilder: yes yes yes yes yes;
+    process::PoolReport: yes yes yes yes yes;
+    process::PoolStats: yes yes yes yes yes;
+    process::JobError: yes yes yes yes yes;
+    process::QueueError: yes yes yes yes yes;
     // Pools of threads. What a panic carried may be anything.
     pool::ThreadPool: yes yes yes yes yes;
     pool::Builder: yes yes yes yes yes;
@@ -406,6 +413,13 @@ generic! {
     watch::Closed<'static, T>: both both no yes yes;
     watch::Changed<'static, T>: both both no no yes;
     // A job's output goes to one who asks, wherever that is.
+    process::Job<u8, T>: yes yes yes yes yes;
+    process::Call<T>: yes yes yes yes yes;
+    process::Outputs<T>: send sync yes unwind ref_unwind;
+    process::Unordered<T>: yes yes yes yes yes;
+    process::Connection<T>: yes yes yes yes yes;
+    process::Queue<T>: yes yes yes yes yes;
+    process::RemoteQueue<T>: yes yes yes yes yes;
     pool::Job<T>: yes yes yes no no;
     pool::Completed<T>: yes yes yes no no;
     pool::Map<std::vec::IntoIter<u8>, (), T>: yes yes yes no no;

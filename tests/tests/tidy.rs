@@ -45,6 +45,11 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("net", &["async_fd", "context", "driver", "io", "time", "sync", "root"]),
     Room("pool", &["gather", "sync", "util"]),
     Room("process", &["async_fd", "context", "driver", "io", "signal", "sync"]),
+    // Its tasks and timers are those of any user; `crate::spawn` is the function, which reads as the room.
+    Room(
+        "process::pool",
+        &["process", "context", "net", "signal", "sync", "task", "time", "util", "root", "spawn"],
+    ),
     Room("signal", &["async_fd", "context", "driver", "io", "sync"]),
     // `crate::spawn` is the function, which `lib.rs` re-exports; it reads as the room of the same name.
     Room("generator", &[]),
@@ -130,6 +135,7 @@ const UNSAFE_FILES: &[&str] = &[
     "runtime/src/pool/fork.rs",
     "runtime/src/process/command.rs",
     "runtime/src/process/pidfd.rs",
+    "runtime/src/process/pool/inherit.rs",
     "runtime/src/scheduler/blocking.rs",
     "runtime/src/scheduler/guest.rs",
     "runtime/src/scheduler/lease.rs",

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    filch_examples::init();
     filch_examples::dispatch(std::env::args_os().collect())
 }

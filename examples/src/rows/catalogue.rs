@@ -13,8 +13,8 @@ pub struct Item {
     pub name: &'static str,
     /// What the guides say that it does.
     pub semantics: &'static str,
-    /// The halves that it has. One, where it is about tasks alone, or processes, or about JavaScript, which has one
-    /// thread.
+    /// The halves that it has. One, where it is about tasks alone, about processes, or about JavaScript, which
+    /// has one thread.
     pub halves: &'static [Half],
 }
 
@@ -66,7 +66,7 @@ pub const CATALOGUE: [Item; 105] = [
     item(
         TASKS,
         "gather(*aws)",
-        "results in argument order; first exception propagates at once, others keep running; cancelling gather cancels all",
+        "results in argument order; first exception at once, others keep running; cancelling cancels all",
         BOTH,
     ),
     item(TASKS, "gather(return_exceptions=True)", "exceptions become values in place", BOTH),
@@ -269,7 +269,7 @@ pub const CATALOGUE: [Item; 105] = [
     item(
         POOLS,
         "WorkerPool(threads, async_workers, queue_size)",
-        "accepts sync fn (to process/thread pool) or async fn; submit, submit_sync(timeout); RuntimeError when stopping",
+        "accepts sync fn or async fn; submit, submit_sync(timeout); RuntimeError when stopping",
         BOTH,
     ),
     item(

@@ -5,25 +5,25 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use filch::sync::{Barrier, Condition, Lock, PriorityQueue, Semaphore};
+use filch::sync::{Condition, Lock, PriorityQueue, Semaphore};
 use filch::time::sleep;
-use filch::{Backoff, Builder, Handle, WaitKind, holder_of, wait_for};
+use filch::{Builder, Handle, WaitKind, holder_of, wait_for};
 
 use super::Half::{Tasks, Threads};
 use super::help::{
     BRIEFLY, LONG, Log, demo_on_tasks, demo_on_threads, ms, on_tasks, paused, until, yield_until,
 };
 use super::{Check, row};
-use crate::story::{Story, each_task, each_thread};
-use crate::{deadlock, race_conditions};
+use crate::story::{Story, each_thread};
+use crate::{deadlock, livelock, race_conditions, starvation};
 
 pub(super) const CHECKS: &[Check] = &[
     row(101, Threads, deadlock_on_threads),
     row(101, Tasks, deadlock_on_tasks),
     row(102, Threads, livelock_on_threads),
-    row(102, Tasks, livelock),
+    row(102, Tasks, livelock_on_tasks),
     row(103, Threads, starvation_on_threads),
-    row(103, Tasks, starvation),
+    row(103, Tasks, starvation_on_tasks),
     row(104, Threads, races_on_threads),
     row(104, Tasks, races),
     row(105, Threads, advice_on_threads),
@@ -69,75 +69,15 @@ fn deadlock_on_tasks(story: &mut Story) {
     });
 }
 
-/// How often each gets both, in ten rounds in which both act at the same moment.
 fn livelock_on_threads(story: &mut Story) {
-    let (locks, in_step) = ([Lock::new(()), Lock::new(())], Barrier::new(2));
-    let progress = each_thread(2, |who| {
-        let round = |_: &u32| {
-            let own = locks[who as usize].lock_blocking();
-            in_step.wait_blocking();
-            let got_both = locks[1 - who as usize].try_lock().is_ok();
-            in_step.wait_blocking();
-            drop(own);
-            got_both
-        };
-        (0..10).filter(round).count()
-    });
-    story.equal("both act ten times, politely and in step: how often each gets on", progress, vec![0, 0]);
-    let tries = each_thread(2, |who| {
-        let mut pauses = Backoff::jittered(ms(0), ms(1)).forever().pauses();
-        loop {
-            let own = locks[who as usize].lock_blocking();
-            if locks[1 - who as usize].try_lock().is_ok() {
-                return true;
-            }
-            drop(own);
-            pauses.next().into_iter().for_each(thread::sleep);
-        }
-    });
-    story.equal("with pauses left to chance both get on", tries, vec![true; 2]);
+    demo_on_threads(livelock::Plan { rounds: 20 }, story);
 }
 
-fn livelock(story: &mut Story) {
-    paused(async {
-        let locks = Arc::new([Lock::new(()), Lock::new(())]);
-        let polite = |who: u32, chance: bool, tries: u32| {
-            let locks = locks.clone();
-            async move {
-                let mut pauses = Backoff::jittered(ms(1), ms(100)).forever().pauses();
-                for tried in 1..=tries {
-                    let own = locks[who as usize].lock().await;
-                    sleep(ms(1)).await;
-                    let got_both = locks[1 - who as usize].try_lock().is_ok();
-                    // The other has looked as well by then: they are in step.
-                    sleep(ms(1)).await;
-                    drop(own);
-                    if got_both {
-                        return Some(tried);
-                    }
-                    sleep(if chance { pauses.next().unwrap_or_default() } else { ms(10) }).await;
-                }
-                None
-            }
-        };
-        let in_step = each_task(2, |who| polite(who, false, 50)).await;
-        story.equal("both act 50 times, politely and in step: neither gets on", in_step, vec![None, None]);
-        let by_chance = each_task(2, |who| polite(who, true, 10_000)).await;
-        let found = format!("after {by_chance:?} tries");
-        story.holds("with pauses left to chance both get on", by_chance.iter().all(Option::is_some), found);
-    });
+fn livelock_on_tasks(story: &mut Story) {
+    demo_on_tasks(livelock::Plan { rounds: 20 }, story);
 }
 
-/// Jobs are taken from the queue, lowest first, and for each a new one comes in with priority 1. After how many is
-/// the one with priority 9 taken, of 100?
-fn until_low_runs(queue: &PriorityQueue<u32>) -> Option<usize> {
-    [9, 1].into_iter().for_each(|job| queue.try_put(job).expect("there is room"));
-    (0..100).position(|_| {
-        let job = queue.try_get().expect("there is always one");
-        queue.try_put(1).expect("there is room");
-        job == 9
-    })
-}
+const STARVATION: starvation::Plan = starvation::Plan { urgent: 100, age: 10 };
 
 /// One worker, three priorities: `low` has a lock that `high` wants, and `middle` wants nothing but to run. The order
 /// in which their steps are run; with `boost`, who holds what a higher one waits for goes on at once.
@@ -170,34 +110,21 @@ async fn inversion(boost: bool) -> String {
     log.told()
 }
 
-fn tell_starvation(story: &mut Story, never: Option<usize>, aged: Option<usize>, orders: [String; 2]) {
-    story.equal("low priority, while others keep coming: runs after so many of 100", never, None);
-    story.equal("with ageing, after so many", aged, Some(10));
-    let [inverted, boosted] = orders;
-    story.equal(
-        "inversion: the highest waits for the lowest, and so for all between",
-        inverted.as_str(),
-        "middle middle low high",
-    );
-    story.equal("the holder boosted, it does not", boosted.as_str(), "low high middle middle");
+fn tell_inversion(story: &mut Story, [inverted, boosted]: [String; 2]) {
+    story.part("Priority inversion: the highest waits for the lowest, and so for all between");
+    story.equal("in their order", inverted.as_str(), "middle middle low high");
+    story.equal("the one that the highest waits for boosted", boosted.as_str(), "low high middle middle");
 }
 
 fn starvation_on_threads(story: &mut Story) {
-    let never = until_low_runs(&PriorityQueue::new(0));
-    let aged = until_low_runs(&PriorityQueue::new(0).with_ageing(10));
-    let orders = [false, true].map(|boost| {
-        thread::spawn(move || futures_lite::future::block_on(inversion(boost))).join().expect("no panic")
-    });
-    tell_starvation(story, never, aged, orders);
+    demo_on_threads(STARVATION, story);
+    let on_a_thread = |boost| thread::spawn(move || futures_lite::future::block_on(inversion(boost)));
+    tell_inversion(story, [false, true].map(|boost| on_a_thread(boost).join().expect("no panic")));
 }
 
-fn starvation(story: &mut Story) {
-    paused(async {
-        let never = until_low_runs(&PriorityQueue::new(0));
-        let aged = until_low_runs(&PriorityQueue::new(0).with_ageing(10));
-        let orders = [inversion(false).await, inversion(true).await];
-        tell_starvation(story, never, aged, orders);
-    });
+fn starvation_on_tasks(story: &mut Story) {
+    demo_on_tasks(STARVATION, story);
+    tell_inversion(story, paused(async { [inversion(false).await, inversion(true).await] }));
 }
 
 fn races_on_threads(story: &mut Story) {
@@ -219,8 +146,9 @@ fn advice_on_threads(story: &mut Story) {
             }
         });
         // Time enough for very many looks, if it were spinning.
-        assert!(!changed.wait_timeout(ready.lock_blocking(), BRIEFLY).1.timed_out() || !waits.is_finished());
-        *ready.lock_blocking() = true;
+        let (mut held, _) = changed.wait_timeout(ready.lock_blocking(), BRIEFLY);
+        *held = true;
+        drop(held);
         changed.notify_all();
         waits.join().expect("no panic");
     });

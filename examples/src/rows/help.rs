@@ -37,8 +37,8 @@ pub(super) fn demo_on_threads(demo: impl Halves, story: &mut Story) {
 }
 
 /// The half of a demo on tasks, as the check of a row.
-pub(super) fn demo_on_tasks(demo: impl Halves, story: &mut Story) {
-    on_tasks(demo.tasks(story));
+pub(super) fn demo_on_tasks<H: Halves>(demo: H, story: &mut Story) {
+    if H::VIRTUAL { paused(demo.tasks(story)) } else { on_tasks(demo.tasks(story)) }
 }
 
 pub(super) fn ms(ms: u64) -> Duration {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use filch::channel::{self, Receiver};
 use filch::gather::as_completed_keyed;
 use filch::limit::Limiter;
-use filch::pool::{CancelOutcome, ThreadPool};
+use filch::pool::{CancelOutcome, TaskQueue, ThreadPool};
 use filch::stream::StreamExt;
 use filch::sync::Event;
 use filch::time::{self, sleep};
@@ -174,7 +174,8 @@ const PAGES: [(&str, u64, Result<u16, &str>); 3] =
 fn keyed_on_threads(story: &mut Story) {
     let pool = threads(3);
     let jobs = PAGES.map(|(url, _, result)| pool.submit(move || (url, result)));
-    let mut results: Vec<_> = Iterator::map(pool::as_completed(jobs), |job| job.expect("no job panics")).collect();
+    let mut results: Vec<_> =
+        Iterator::map(pool::as_completed(jobs), |job| job.expect("no job panics")).collect();
     results.sort_unstable_by_key(|(url, _)| *url);
     let expected = vec![("/a", Ok(200)), ("/b", Err("refused")), ("/c", Ok(404))];
     story.equal("whichever is done first, each result has its address", results, expected);
@@ -253,12 +254,55 @@ fn reuse(story: &mut Story) {
     ));
 }
 
+/// Two workers and five tasks, of which the third fails and the fourth panics: who failed, by what it said.
+fn with_failures() -> (TaskQueue, Log) {
+    let log = Log::default();
+    let told = log.clone();
+    let queue = TaskQueue::builder().workers(2).on_error(move |failure| told.note(failure));
+    (queue.build().expect("two threads can be started"), log)
+}
+
+fn fails(number: u32, done: &AtomicU32) -> Result<(), &'static str> {
+    match number {
+        3 => Err("no disk"),
+        4 => raise("no memory"),
+        _ => {
+            done.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+}
+
+fn tell_failures(story: &mut Story, queue: &TaskQueue, done: &AtomicU32, log: &Log) {
+    story.part("`TaskQueue`, as filch has it");
+    let (done, told) = (done.load(Ordering::Relaxed), log.told());
+    story.equal("done, of five of which two fail; and unfinished", (done, queue.unfinished()), (3, 0));
+    let both = log.len() == 2 && told.contains("no disk") && told.contains("no memory");
+    story.holds("the hook hears of both", both, told);
+}
+
 fn background_on_threads(story: &mut Story) {
     demo_on_threads(background_queue::Plan::default(), story);
+    let ((queue, log), done) = (with_failures(), Arc::new(AtomicU32::new(0)));
+    for number in 1..=5 {
+        let done = done.clone();
+        queue.submit(move || fails(number, &done)).expect("it is open");
+    }
+    queue.wait_blocking();
+    tell_failures(story, &queue, &done, &log);
 }
 
 fn background(story: &mut Story) {
     demo_on_tasks(background_queue::Plan::default(), story);
+    let ((queue, log), done) = (with_failures(), Arc::new(AtomicU32::new(0)));
+    on_tasks(async {
+        for number in 1..=5 {
+            let done = done.clone();
+            queue.submit_async(move || fails(number, &done)).await.expect("it is open");
+        }
+        queue.wait().await;
+    });
+    tell_failures(story, &queue, &done, &log);
 }
 
 fn async_queue(story: &mut Story) {

@@ -11,15 +11,18 @@ use filch::time::{self, sleep};
 use filch::{as_completed, generator, wait_for};
 
 use super::Half::{Tasks, Threads};
-use super::help::{BRIEFLY, LONG, Leaves, Log, ms, paused};
+use super::help::{BRIEFLY, LONG, Leaves, Log, demo_on_tasks, ms, paused};
 use super::{Check, row};
+use crate::context_manager;
 use crate::story::Story;
 
 pub(super) const CHECKS: &[Check] = &[
     row(29, Tasks, wait_for_cancels),
     row(30, Threads, deadline_on_threads),
     row(30, Tasks, deadline),
+    row(31, Tasks, async_with),
     row(32, Threads, with_pool_on_threads),
+    row(32, Tasks, with_scope),
     row(33, Tasks, async_generator),
     row(34, Threads, exhausted_on_threads),
     row(34, Tasks, exhausted),
@@ -85,6 +88,32 @@ fn deadline(story: &mut Story) {
         let got: Vec<_> = results.map(|result| result.map_err(|_| "timed out")).collect().await;
         story.equal("three come, then the time is up", got, vec![Ok(10), Ok(20), Ok(30), Err("timed out")]);
         story.equal("which is that of the whole iteration", began.elapsed(), ms(50));
+    });
+}
+
+fn async_with(story: &mut Story) {
+    demo_on_tasks(context_manager::Plan { open_ms: 100, use_ms: 1_000 }, story);
+}
+
+fn with_scope(story: &mut Story) {
+    paused(async {
+        let (log, began) = (Log::default(), time::Instant::now());
+        // Borrowed by the children: they cannot be there any more when the scope has ended.
+        let notes = &log;
+        let scope = filch::scope(|scope| async move {
+            for n in [30, 10, 20] {
+                drop(scope.spawn(async move {
+                    sleep(ms(n)).await;
+                    notes.note("done");
+                }));
+            }
+            notes.note("body-ends");
+        });
+        scope.await;
+        log.note("left");
+        let expected = "body-ends done done done left";
+        story.equal("the end of a scope waits for its tasks", log.told().as_str(), expected);
+        story.equal("for the longest of them", began.elapsed(), ms(30));
     });
 }
 

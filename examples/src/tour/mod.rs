@@ -8,6 +8,7 @@ mod chat;
 mod crawl;
 mod http;
 mod primitives;
+mod processes;
 mod queues;
 mod tasks;
 mod wire;
@@ -47,11 +48,12 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let began = Instant::now();
     println!("A tour of filch, on {} workers.", args.workers);
     let (mut shown, mut failed) = (0, 0);
-    let parts: [(&str, Show); 7] = [
+    let parts: [(&str, Show); 8] = [
         ("Tasks", |part| Box::pin(tasks::show(part))),
         ("Queues", |part| Box::pin(queues::show(part))),
         ("Locks and channels, on threads and on tasks", |part| Box::pin(primitives::show(part))),
         ("Many things at once, limits, and what goes wrong", |part| Box::pin(asyncio::show(part))),
+        ("Processes", |part| Box::pin(processes::show(part))),
         ("A web server", |part| Box::pin(http::show(part))),
         ("A crawler", |part| Box::pin(crawl::show(part))),
         ("A chat", |part| Box::pin(chat::show(part))),

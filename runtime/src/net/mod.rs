@@ -59,5 +59,7 @@ pub mod unix;
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use tcp::{TcpListener, TcpStream};
 pub use tcp_socket::TcpSocket;
+#[cfg(feature = "process-pool")]
+pub(crate) use ucred::peer_cred;
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

@@ -35,7 +35,7 @@ impl UCred {
     }
 }
 
-pub(super) fn peer_cred(socket: &impl AsFd) -> io::Result<UCred> {
+pub(crate) fn peer_cred(socket: &impl AsFd) -> io::Result<UCred> {
     let mut cred = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut len = size_of::<libc::ucred>() as libc::socklen_t;
     let fd = socket.as_fd().as_raw_fd();

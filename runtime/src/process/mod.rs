@@ -12,6 +12,9 @@
 //! | end it                          | [`Child::kill`], [`Child::signal`], [`Command::kill_on_drop`] |
 //! | end it with all that it started | [`Command::process_group`] and [`Child::signal_group`] |
 //!
+//! With the feature `process-pool` functions of this program can run in processes of their own (`init`, `Job`,
+//! `Pool`), and values pass between processes (`pipe`, `Queue`).
+//!
 //! A [`Child`] that is dropped goes on, unless [`kill_on_drop`](Command::kill_on_drop) was set. Either way it
 //! is waited for, by a thread of ours that there is while there are such children, so that none stays a
 //! zombie; also when no runtime is left.
@@ -64,10 +67,17 @@ mod command;
 mod exit;
 mod pidfd;
 mod pipe;
+#[cfg(feature = "process-pool")]
+mod pool;
 mod reaper;
 
 pub use child::Child;
 pub use command::Command;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
+#[cfg(feature = "process-pool")]
+pub use pool::{
+    AnyJob, Apply, Call, Connection, Job, JobError, Map, Outputs, Pool, PoolBuilder, PoolReport, PoolStats,
+    Queue, QueueError, RemoteQueue, Unordered, init, pipe,
+};
 /// How a program ended, what it wrote, and where its input and output go: those of the standard library.
 pub use std::process::{ExitStatus, Output, Stdio};
