@@ -17,7 +17,8 @@ use filch::{Backoff, Handle, TaskInfo, WaitKind, holder_of, wait_for};
 
 use crate::story::{self, Halves, Story, each_task, each_thread};
 
-pub(crate) const ABOUT: &str = "two wait for each other for ever, which is found from the list of tasks; then three cures";
+pub(crate) const ABOUT: &str =
+    "two wait for each other for ever, which is found from the list of tasks; then three cures";
 
 /// Two take two locks in opposite order, and wait for each other for ever.
 ///

@@ -3,7 +3,8 @@
 //! Owns the jobs that other processes run for these rows; `main` must begin with [`crate::init`], else a pool says so.
 
 use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -127,20 +128,23 @@ fn pipe_both_ways(story: &mut Story) {
     on_tasks(async {
         let (here, there) = pipe::<Vec<u32>>()?;
         // A process that sends back what it gets; it has that end for its input and its output.
-        let both_ways = there.into_fd()?;
+        let there = UnixStream::from(there.into_fd()?);
+        there.set_nonblocking(false)?;
+        let both_ways = OwnedFd::from(there);
         let mut echo = Command::new("cat").stdin(both_ways.try_clone()?).stdout(both_ways).spawn()?;
         here.send(&vec![1, 2, 3]).await?;
         here.send(&Vec::new()).await?;
         story.equal("objects go there, and come back", here.recv().await?, Some(vec![1, 2, 3]));
         story.equal("each of them whole", here.recv().await?, Some(vec![]));
         drop(here);
-        story.is("closed at one end, it ends at the other", echo.wait().await?.signal().is_none());
+        story.is("closed at one end, it ends at the other", echo.wait().await?.success());
 
         let (one, other) = pipe::<String>()?;
-        let talks = filch::gather!(one.send(&"ping"[..].into()), other.send(&"pong"[..].into()));
+        let (ping, pong) = ("ping".to_string(), "pong".to_string());
+        let talks = filch::gather!(one.send(&ping), other.send(&pong));
         story.is("both ends send at once", talks.0.is_ok() && talks.1.is_ok());
         let heard = (one.recv().await?, other.recv().await?);
-        story.equal("and both receive", heard, (Some("pong".into()), Some("ping".into())));
+        story.equal("and both receive", heard, (Some(pong), Some(ping)));
         io::Result::Ok(())
     })
     .expect("pipes and processes");

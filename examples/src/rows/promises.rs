@@ -130,15 +130,15 @@ fn first_to_succeed(story: &mut Story) {
 fn quiz(story: &mut Story) {
     let log = Log::default();
     paused(async {
-        let waits = |name: &'static str| {
+        let waits = |name: &'static str, latency| {
             let log = log.clone();
             async move {
                 log.note(format_args!("{name}-begins"));
-                sleep(ms(10)).await;
+                sleep(ms(latency)).await;
                 log.note(format_args!("{name}-ends"));
             }
         };
-        let (one, other) = (waits("a"), waits("b"));
+        let (one, other) = (waits("a", 10), waits("b", 20));
         log.note("called");
         filch::gather!(one, other);
     });

@@ -98,7 +98,7 @@ fn concurrency_on_threads(story: &mut Story) {
 fn concurrency(story: &mut Story) {
     paused(async {
         let (limiter, began) = (Limiter::new(3), Instant::now());
-        let calls = (0..9).map(|_| limiter.run(sleep(ms(100))));
+        let calls = (0..9).map(|_| limiter.run(async { sleep(ms(100)).await }));
         filch::gather(calls).await;
         story.equal("nine calls of 0.1 s, three at a time", began.elapsed(), ms(300));
         let quick = (0..9).map(|_| limiter.run(async {}));
