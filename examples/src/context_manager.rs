@@ -167,8 +167,7 @@ impl Halves for Plan {
             late.is_err() && log.take() == ["opened"],
             "",
         );
-        // A moment longer: of two timers for the same moment either may be the first.
-        sleep(Duration::from_millis(self.open_ms + 1)).await;
+        sleep(Duration::from_millis(self.open_ms)).await;
         story.equal("the runtime closes it", log.take(), vec!["closed"]);
 
         story.part("Not opened");
