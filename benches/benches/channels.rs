@@ -13,6 +13,8 @@ fn one_to_one(c: &mut Criterion) {
     let mut group = c.benchmark_group("bounded(128), one to one");
     group.throughput(Throughput::Elements(MESSAGES));
     group.bench_function("filch", |b| b.iter(|| by_hand(filch::channel::bounded(128))));
+    group.bench_function("filch spsc", |b| b.iter(|| by_hand(filch::channel::spsc::bounded(128))));
+    group.bench_function("filch mpsc", |b| b.iter(|| by_hand(filch::channel::mpsc::bounded(128))));
     group.bench_function("kanal", |b| b.iter(|| by_hand(kanal::bounded_async(128))));
     group.bench_function("crossfire spsc", |b| b.iter(|| by_hand(crossfire::spsc::bounded_async(128))));
     group.bench_function("crossfire mpmc", |b| b.iter(|| by_hand(crossfire::mpmc::bounded_async(128))));

@@ -4,7 +4,6 @@
 //! keys, in turn, passes. *Line*: a hundred tasks wait, and pass one after the other as fast as the limit lets
 //! them, at one a microsecond; the time is for one of them, on two workers. *Await*: as *free*, in a task.
 //! filch's own run on filch, leaky-bucket on tokio, which it needs, and governor on both.
-use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,7 +96,7 @@ fn alone<R: Rt>(b: &mut Bencher<'_>, rt: &'static R, pass: impl AsyncPass) {
             let task = async move {
                 let start = Instant::now();
                 for _ in 0..iterations {
-                    black_box(pass.pass().await);
+                    pass.pass().await;
                 }
                 start.elapsed()
             };

@@ -3,6 +3,7 @@
 //! `runtimes` are the contestants behind one trait; `rows` the workloads, written once over that trait;
 //! `harness` takes the rounds and does the statistics; `table` prints.
 pub mod alloc;
+pub mod by_hand;
 pub mod harness;
 pub mod rows;
 pub mod runtimes;

@@ -71,6 +71,9 @@
 //! that a task does not take up by the end of its next poll also goes to the next waiter; elsewhere newcomers
 //! may take it, but those in line wait until the future it was made to is polled or dropped.
 //!
+//! Under filch, a task that would wait for room or a message of a channel first gives the other tasks a turn,
+//! and gets in line when it is polled after that: mostly it need not, then.
+//!
 //! # What it is not for
 //! - Data that is only ever locked for a few instructions, and never across an await: use `std::sync::Mutex`.
 //! - Waiting for sockets, timers or processes: that is a runtime's business.

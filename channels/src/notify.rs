@@ -177,6 +177,26 @@ impl Notify {
         }
     }
 
+    /// Takes the notification that is stored, if one is. Never waits.
+    ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Notify;
+    /// let news = Notify::new();
+    /// assert!(!news.try_notified());
+    /// news.notify_one();
+    /// assert!(news.try_notified());
+    /// assert!(!news.try_notified());
+    /// ```
+    #[must_use]
+    pub fn try_notified(&self) -> bool {
+        let taken = self.take_stored();
+        if taken {
+            probe::spend();
+        }
+        taken
+    }
+
     /// Blocks this thread until it is notified.
     pub fn notified_blocking(&self) {
         self.block(None);
@@ -189,6 +209,12 @@ impl Notify {
     #[must_use]
     pub fn notified_timeout(&self, timeout: Duration) -> bool {
         self.block(deadline_after(timeout))
+    }
+
+    /// [`notified_timeout`](Self::notified_timeout), until a moment.
+    #[must_use]
+    pub fn notified_deadline(&self, deadline: Instant) -> bool {
+        self.block(Some(deadline))
     }
 
     fn block(&self, deadline: Option<Instant>) -> bool {

@@ -359,12 +359,29 @@ pub fn poll_spend(cx: &mut Context<'_>) -> Poll<()> {
     })
 }
 
+/// Takes one from the current task's budget. False: there is none left.
+#[inline(always)]
+pub(crate) fn try_spend() -> bool {
+    with_current(|header| {
+        let Some(header) = header else { return true };
+        let left = header.budget.load(Relaxed);
+        header.budget.store(left.saturating_sub(1), Relaxed);
+        left != 0
+    })
+}
+
 /// The budget of the task is spent.
 #[cold]
 fn yield_for(header: &Header, cx: &mut Context<'_>) -> Poll<()> {
     header.set_wait_kind(Wait::Yield);
     cx.waker().wake_by_ref();
     Poll::Pending
+}
+
+/// Wakes the current task, so that it is polled again once the others had a turn. False: it is not known.
+#[cold]
+pub(crate) fn yield_once(cx: &mut Context<'_>) -> bool {
+    with_current(|header| header.is_some_and(|header| yield_for(header, cx).is_pending()))
 }
 
 /// Gives back to the current task's budget what [`poll_spend`] took.

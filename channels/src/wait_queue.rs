@@ -93,12 +93,12 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::{Pin, pin};
 use std::ptr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use pin_project_lite::pin_project;
 
-use list::{Caller, Link, List, Slot, State, Who};
+use list::{Caller, Link, List, Party, Slot, State, Told, Who};
 
 use crate::probe::{self, Header};
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
@@ -226,6 +226,13 @@ impl WaitQueue {
         }
     }
 
+    /// Whether [`release`](Self::release) would have anything to do. Where it mostly has not, asking first keeps
+    /// the call out of the caller's way.
+    #[inline(always)]
+    pub(crate) fn must_release(&self) -> bool {
+        self.word_after_rmw() & WAITING != 0
+    }
+
     /// [`release`](Self::release), where there is never more than one unit: an entry that is invited already
     /// will run the pass when it comes.
     #[inline]
@@ -284,10 +291,7 @@ impl WaitQueue {
     /// Locks the line, so that a primitive can change its own state and tell somebody of it in one step.
     pub(crate) fn lock(&self) -> Locked<'_> {
         let core = self.core();
-        let list = core.list.lock();
-        // Waiters that fell out have left `word` as it was: see the head of this file.
-        self.publish(&list);
-        Locked { queue: self, core, list }
+        Locked { queue: self, core, list: core.list.lock() }
     }
 
     /// `word`, for who has to know of all that wait for what the caller has stored before: the notifier's half
@@ -387,32 +391,41 @@ pub(crate) struct Locked<'a> {
 #[allow(dead_code, reason = "part of the surface that every primitive chooses from")]
 impl Locked<'_> {
     /// Whether nobody waits; exact while the line is locked.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.len() == 0
+        let empty = self.list.len() == 0;
+        if empty {
+            // Waiters that fell out have left `word` as it was: see the head of this file.
+            self.queue.publish(&self.list);
+        }
+        empty
     }
 
     /// Tells the first waiter. False: nobody waits.
     pub(crate) fn notify_one(self, message: usize) -> bool {
-        self.tell(|list, batch| list.tell_first(message, |_, _| true, batch))
+        self.tell(|list| list.tell_first(message, |_, _| true))
     }
 
     /// Tells the youngest waiter. False: nobody waits.
     pub(crate) fn notify_last(self, message: usize) -> bool {
-        self.tell(|list, batch| list.tell_last(message, batch))
+        self.tell(|list| list.tell_last(message))
     }
 
     /// Tells the first waiter whose word is chosen. False: there is none.
     pub(crate) fn notify_where(self, message: usize, choose: impl Fn(usize) -> bool) -> bool {
-        self.tell(|list, batch| list.tell_first(message, |_, word| choose(word), batch))
+        self.tell(|list| list.tell_first(message, |_, word| choose(word)))
     }
 
-    fn tell(mut self, tell: impl FnOnce(&mut List, &mut WakeBatch) -> bool) -> bool {
-        let mut batch = WakeBatch::new();
-        let told = tell(&mut self.list, &mut batch);
+    #[inline]
+    fn tell(mut self, tell: impl FnOnce(&mut List) -> Option<Told>) -> bool {
+        let told = tell(&mut self.list);
         self.queue.publish(&self.list);
         drop(self);
-        batch.wake_all();
-        told
+        let Some(Told(wake)) = told else { return false };
+        if let Some(wake) = wake {
+            wake.wake();
+        }
+        true
     }
 
     /// Tells everybody who waits now, and returns how many those are; those who join meanwhile are left
@@ -428,7 +441,9 @@ impl Locked<'_> {
         let mut told = 0;
         loop {
             let chosen = |ticket, word| ticket < end && choose(word);
-            while !batch.is_full() && self.list.tell_first(message, chosen, &mut batch) {
+            while !batch.is_full() {
+                let Some(Told(wake)) = self.list.tell_first(message, chosen) else { break };
+                batch.push(wake);
                 told += 1;
             }
             self.queue.publish(&self.list);
@@ -511,18 +526,22 @@ impl Waiter {
     /// more once the waiter was told something.
     #[inline]
     pub(crate) fn poll_told<R>(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         queue: &WaitQueue,
         word: usize,
         mut ready: impl FnMut() -> Option<R>,
         cx: &mut Context<'_>,
     ) -> Poll<Outcome<R>> {
-        if self.core.is_none() {
-            if let Some(answer) = ready() {
-                return Poll::Ready(Outcome::Taken(answer));
-            }
+        if self.is_waiting() {
+            return match self.as_mut().take_message() {
+                Some(message) => Poll::Ready(Outcome::Told(message)),
+                None => self.wait(queue, Want::Message(word), &mut ready, Who::Task(cx.waker())),
+            };
         }
-        self.wait(queue, Want::Message(word), &mut ready, Who::Task(cx.waker()))
+        match ready() {
+            Some(answer) => Poll::Ready(Outcome::Taken(answer)),
+            None => self.get_in_line(queue, word, ready, cx.waker()),
+        }
     }
 
     /// [`poll_told`](Self::poll_told), but `ready` is asked only while the line is locked, so that what it does
@@ -601,6 +620,17 @@ impl Waiter {
         if self.is_waiting() { self.fall_out() } else { None }
     }
 
+    /// What it was told while it waited, which ends the wait.
+    #[inline]
+    fn take_message(self: Pin<&mut Self>) -> Option<usize> {
+        if !self.is_waiting() {
+            return None;
+        }
+        let message = self.as_ref().project_ref().slot.take_message()?;
+        *self.project().core = None;
+        Some(message)
+    }
+
     /// The entry of a waiter that waits, and the queue it waits in.
     fn link(self: Pin<&Self>) -> Option<(Link, &Arc<Core>)> {
         let this = self.project_ref();
@@ -612,7 +642,10 @@ impl Waiter {
     }
 
     #[cold]
-    fn fall_out(self: Pin<&mut Self>) -> Option<usize> {
+    fn fall_out(mut self: Pin<&mut Self>) -> Option<usize> {
+        if let Some(message) = self.as_mut().take_message() {
+            return Some(message);
+        }
         let (link, _) = self.as_ref().link()?;
         let core = self.project().core.take()?;
         let mut batch = WakeBatch::new();
@@ -629,6 +662,37 @@ impl Waiter {
         message
     }
 
+    /// Does what [`wait`](Self::wait) does for a task that begins to wait for a message, and no more.
+    #[inline(never)]
+    fn get_in_line<R>(
+        mut self: Pin<&mut Self>,
+        queue: &WaitQueue,
+        word: usize,
+        mut ready: impl FnMut() -> Option<R>,
+        waker: &Waker,
+    ) -> Poll<Outcome<R>> {
+        let party = Party::of_task(probe::current_id(), waker);
+        self.as_mut().project().slot.begin(party, false, word);
+        *self.as_mut().project().core = Some(queue.core().clone());
+        let (me, core) = self.as_ref().link().expect("set above");
+        let mut list = core.list.lock();
+        let mut outcome = list.closed.map(Outcome::Told);
+        if outcome.is_none() {
+            list.push_message(me);
+            // Register, look again, then sleep: the waiter's half of the handshake.
+            queue.publish_and_fence(&list);
+            let Some(answer) = ready() else { return Poll::Pending };
+            outcome = Some(Outcome::Taken(answer));
+            list.unlink(me, State::Idle);
+            queue.publish(&list);
+        }
+        let party = list.replace_party(me, None);
+        drop(list);
+        quietly(|| drop(party));
+        *self.project().core = None;
+        outcome.map_or(Poll::Pending, Poll::Ready)
+    }
+
     #[inline(never)]
     fn wait<R>(
         mut self: Pin<&mut Self>,
@@ -637,13 +701,18 @@ impl Waiter {
         take: &mut dyn FnMut() -> Option<R>,
         who: Who<'_>,
     ) -> Poll<Outcome<R>> {
+        if let Some(message) = self.as_mut().take_message() {
+            // The queue may have been closed with units left in it: they go first.
+            let taken = if want.is_units() { take() } else { None };
+            return Poll::Ready(taken.map_or(Outcome::Told(message), Outcome::Taken));
+        }
         let caller = Caller { id: probe::current_id(), who };
         // A first wait needs a waker for sure. Later ones mostly find the right one in place.
+        let mut armed = !self.is_waiting();
         let mut party = None;
-        if !self.is_waiting() {
-            party = Some(caller.party(want.is_units()));
+        if armed {
             let this = self.as_mut().project();
-            this.slot.begin();
+            this.slot.begin(caller.party(want.is_units()), want.is_units(), want.word());
             *this.core = Some(queue.core().clone());
         }
         loop {
@@ -652,19 +721,21 @@ impl Waiter {
             let mut visit = Visit { queue, core, me, batch: WakeBatch::new(), more: false };
             let mut list = core.list.lock();
             let outcome = visit.enquire(&mut list, want, take, caller);
-            let mut armed = true;
             let mut old = None;
             if outcome.is_some() {
                 old = list.replace_party(visit.me, None);
             } else if party.is_some() {
                 old = list.replace_party(visit.me, party.take());
-            } else {
+                armed = true;
+            } else if !armed {
                 armed = list.is_armed(visit.me, caller);
             }
             queue.publish(&list);
             drop(list);
             visit.batch.wake_all();
-            quietly(|| drop((old, party.take())));
+            if old.is_some() || party.is_some() {
+                quietly(|| drop((old, party.take())));
+            }
             if let Want::Units(_, free) = want {
                 if visit.more {
                     queue.pass(free);
@@ -701,6 +772,14 @@ enum Want<'a> {
 impl Want<'_> {
     fn is_units(self) -> bool {
         matches!(self, Want::Units(..))
+    }
+
+    /// What a notifier chooses by.
+    fn word(self) -> usize {
+        match self {
+            Want::Units(..) => 0,
+            Want::Message(word) => word,
+        }
     }
 }
 
@@ -739,7 +818,10 @@ impl Visit<'_> {
                 my_turn = sibling.is_some();
             }
         }
-        if my_turn {
+        // A newcomer has just looked in vain, unless the gate was shut a moment ago. It looks again in line.
+        let looks_in_line =
+            state == State::Idle && want.is_units() && sibling.is_none() && list.closed.is_none();
+        if my_turn && !looks_in_line {
             if let Some(taken) = take() {
                 if let Some(sibling) = sibling {
                     list.mark_absent(sibling);
@@ -753,8 +835,8 @@ impl Visit<'_> {
             return Some(Outcome::Told(message));
         }
         match (state, want) {
-            (State::Idle, Want::Units(need, _)) => list.push(self.me, true, need.units, need.place),
-            (State::Idle, Want::Message(word)) => list.push(self.me, false, word, Place::Back),
+            (State::Idle, Want::Units(need, _)) => list.push(self.me, need),
+            (State::Idle, Want::Message(_)) => list.push_message(self.me),
             _ => self.try_later(list, state),
         }
         self.look_again(list, want, take)
@@ -794,12 +876,16 @@ impl Visit<'_> {
 
     /// Leaves the line with its units, and invites whom the rest covers.
     fn served(&mut self, list: &mut List, want: Want<'_>) {
+        let was_invited = list.state(self.me) == State::Woken;
         list.unlink(self.me, State::Idle);
+        if was_invited && !list.is_anyone_woken() {
+            list.with_task(self.me, |task| withdraw_grant(task, self.core));
+        }
         self.pass(list, want);
     }
 
     fn pass(&mut self, list: &mut List, want: Want<'_>) {
-        if let Want::Units(_, free) = want {
+        if let (Want::Units(_, free), true) = (want, list.is_anyone_waiting()) {
             let publish = &mut |task: &probe::TaskRef| publish_grant(task, self.core);
             self.more |= list.pass(free(), false, Some(self.me), publish, &mut self.batch);
         }
@@ -815,7 +901,7 @@ impl Visit<'_> {
 // | invite  | any thread, the queue's                 | null -> this core  | Woken, notes the task's phase `p`  |
 // |         |                                         | this core: left    | Woken, notes the phase             |
 // |         |                                         | other core: left   | Absent; the next one is invited too|
-// | claim   | the owner of the entry, the queue's     | left               | Idle                               |
+// | claim   | the owner of the entry, the queue's     | left, or see below | Idle                               |
 // | drop    | the owner, on any thread, the queue's   | left               | Idle, its memory goes              |
 // | settle  | the thread that polled: takes the word  | core -> null       |                                    |
 // |         | ... then the queue's                    | null, or this core | age >= 2: Absent, else left Woken  |
@@ -826,6 +912,8 @@ impl Visit<'_> {
 //   `WaitQueue`.
 // - *No inversion.* `invite` touches the word, an atomic, under the queue's lock; `settle` empties the word
 //   before it takes that lock, and holds no other.
+// - *Mostly there is nothing to settle.* Whoever claims as the last that was invited takes this core out of
+//   the header again, under the lock: no entry of the queue is Woken then, so none relies on it.
 // - *No invitation slips through.* An inviter that finds its own core in the word has the queue's lock.
 //   Whoever takes that word out, even if it did so a moment ago, takes the lock afterwards, and finds the
 //   entry there.
@@ -854,6 +942,17 @@ fn publish_grant(task: &Header, core: &Arc<Core>) -> bool {
             drop(redeem(word));
             ptr::eq(other, mine)
         }
+    }
+}
+
+/// Takes the word out again that `core` has invited the task. Nobody of its queue is invited.
+fn withdraw_grant(task: &Header, core: &Arc<Core>) {
+    let mine = Arc::as_ptr(core).cast_mut().cast::<()>();
+    // Ordering: Relaxed, all: the word is only compared, and we have the core, so its count is not the last.
+    if ptr::eq(task.grant.load(Relaxed), mine)
+        && task.grant.compare_exchange(mine, ptr::null_mut(), Relaxed, Relaxed).is_ok()
+    {
+        drop(redeem(mine));
     }
 }
 

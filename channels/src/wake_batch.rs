@@ -28,7 +28,8 @@ pub(crate) enum Wake {
 
 impl Wake {
     /// Must not be called under a lock.
-    fn wake(self) {
+    #[inline]
+    pub(crate) fn wake(self) {
         match self {
             Wake::Task(waker) => quietly(|| waker.wake()),
             Wake::Thread(thread) => thread.unpark(),

@@ -17,8 +17,9 @@ pub(crate) const ABOUT: &str =
 
 /// Writes streams as loops that emit their items.
 ///
-/// Nothing runs before the first item is asked for, and the loop rests where it emitted until the next one is. Who wants
-/// no more can close it and wait for its clean-up. An item can be answered, and a body that fails ends the stream.
+/// Nothing runs before the first item is asked for, and the loop rests where it emitted until the next one is. Who
+/// wants no more can close it and wait for its clean-up. An item can be answered, and a body that fails ends the
+/// stream.
 #[derive(Debug, clap::Parser)]
 #[command(name = "async_generator")]
 struct Args {

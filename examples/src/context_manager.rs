@@ -20,7 +20,8 @@ pub(crate) const ABOUT: &str =
 /// Opens something, uses it and closes it, where each of these waits.
 ///
 /// It is closed, and the close is waited for, whether the use ends with a result, with an error or with a panic; if the
-/// whole is dropped half way, by a time limit for example, the runtime closes it. A stack of such things goes backwards.
+/// whole is dropped half way, by a time limit for example, the runtime closes it. A stack of such things goes
+/// backwards.
 #[derive(Debug, clap::Parser)]
 #[command(name = "context_manager")]
 struct Args {
@@ -167,7 +168,7 @@ impl Halves for Plan {
             late.is_err() && log.take() == ["opened"],
             "",
         );
-        sleep(Duration::from_millis(self.open_ms)).await;
+        sleep(Duration::from_millis(self.open_ms * 2)).await;
         story.equal("the runtime closes it", log.take(), vec!["closed"]);
 
         story.part("Not opened");

@@ -13,7 +13,7 @@ use filch::time::{Duration, Instant, sleep};
 
 use crate::story::{self, Halves, Log, Story, Threads};
 
-pub(crate) const ABOUT: &str = "calls that come too often: the last one, once it is quiet, or one in an interval; of functions and of streams";
+pub(crate) const ABOUT: &str = "calls that come too often: the last once it is quiet, or one in an interval";
 
 /// Somebody types, and a search is made when the typing stops; somebody scrolls, and not every event is drawn.
 ///

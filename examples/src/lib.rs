@@ -81,6 +81,9 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "data_pipeline", about: data_pipeline::ABOUT, run: data_pipeline::run },
     Demo { name: "web_scraper", about: web_scraper::ABOUT, run: web_scraper::run },
     Demo { name: "hybrid_channel", about: hybrid_channel::ABOUT, run: hybrid_channel::run },
+    Demo { name: "process_pool", about: process_pool::ABOUT, run: process_pool::run },
+    Demo { name: "shared_memory", about: shared_memory::ABOUT, run: shared_memory::run },
+    Demo { name: "manager", about: manager::ABOUT, run: manager::run },
     Demo {
         name: "sequential_concurrent",
         about: sequential_concurrent::ABOUT,
@@ -96,9 +99,6 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "retry_backoff", about: retry_backoff::ABOUT, run: retry_backoff::run },
     Demo { name: "livelock", about: livelock::ABOUT, run: livelock::run },
     Demo { name: "starvation", about: starvation::ABOUT, run: starvation::run },
-    Demo { name: "process_pool", about: process_pool::ABOUT, run: process_pool::run },
-    Demo { name: "shared_memory", about: shared_memory::ABOUT, run: shared_memory::run },
-    Demo { name: "manager", about: manager::ABOUT, run: manager::run },
     Demo { name: "rows", about: rows::ABOUT, run: rows::run },
 ];
 

@@ -1,7 +1,7 @@
 //! The demo `rate_limited_client`: a client that keeps to what a server allows, and a server that counts.
 //!
-//! Owns the command line, both halves, and the servers. Over TCP the clock is that on the wall, so that is counted which
-//! no delay can change; how many come in each window is counted to the tick on the clock of the tasks.
+//! Owns the command line, both halves, and the servers. Over TCP the clock is that on the wall, so that is counted
+//! which no delay can change; how many come in each window is counted to the tick on the clock of the tasks.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -160,7 +160,7 @@ impl Halves for Plan {
             [
                 self.visit(None::<TokenBucket>).await,
                 self.visit(Some(RateLimiter::new(self.max as usize, self.period()))).await,
-                self.visit(Some(TokenBucket::new(self.max as usize, self.period()))).await,
+                self.visit(Some(TokenBucket::new(self.max as usize, self.period()).burst(1))).await,
             ]
         })
         .await;

@@ -19,8 +19,8 @@ pub(crate) const ABOUT: &str =
 
 /// Tries again what failed, with pauses that double, until it works or the policy gives up.
 ///
-/// With some chance in the pauses, many who failed together do not come back together. A limit on the attempts or on the
-/// time ends it, and so does an error that will not go away.
+/// With some chance in the pauses, many who failed together do not come back together. A limit on the attempts or on
+/// the time ends it, and so does an error that will not go away.
 #[derive(Debug, clap::Parser)]
 #[command(name = "retry_backoff")]
 struct Args {

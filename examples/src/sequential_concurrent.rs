@@ -122,11 +122,10 @@ impl Halves for Plan {
     fn threads(&self, story: &mut Story) {
         let unit = Duration::from_millis(self.unit_ms);
         let (begun, start) = (Begun::default(), std::time::Instant::now());
-        let results = (0..self.waits).map(|number| {
+        let results = (0..self.waits).inspect(|&number| {
             begun.begin();
             thread::sleep(unit * self.units(number));
             begun.end();
-            number
         });
         let results = results.collect();
         let came = Came { results, begun: begun.at_first_end(), took: start.elapsed() };

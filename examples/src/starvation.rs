@@ -20,8 +20,8 @@ pub(crate) const ABOUT: &str =
 /// A job that is not urgent, among jobs that are; a patient neighbour of a greedy one; a task beside one that never
 /// waits.
 ///
-/// A queue that minds the age of its jobs lets the first one through after so many others, a fair lock goes by the line,
-/// and a task that always has something to do makes room for the others all the same.
+/// A queue that minds the age of its jobs lets the first one through after so many others, a fair lock goes by the
+/// line, and a task that always has something to do makes room for the others all the same.
 #[derive(Debug, clap::Parser)]
 #[command(name = "starvation")]
 struct Args {

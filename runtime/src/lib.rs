@@ -17,10 +17,10 @@ mod scheduler;
 // Layer 3
 #[cfg(not(filch_loom))]
 mod async_fd;
-#[cfg(not(filch_loom))]
-pub mod fs;
 #[cfg_attr(filch_loom, allow(dead_code))]
 pub mod cancel;
+#[cfg(not(filch_loom))]
+pub mod fs;
 #[cfg_attr(filch_loom, allow(dead_code))]
 pub mod gather;
 #[cfg(not(filch_loom))]

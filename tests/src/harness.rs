@@ -5,9 +5,20 @@ use std::process::ExitCode;
 
 use crate::watched;
 
+/// One of them.
+pub type Test = fn();
+
+/// `TESTS`: these functions, by their names.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        const TESTS: &[(&str, $crate::Test)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
 /// Runs the tests whose names contain the first argument that is no option, or all, and says how each has
 /// ended.
-pub fn harness(tests: &[(&str, fn())]) -> ExitCode {
+pub fn harness(tests: &[(&str, Test)]) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", String::as_str);
     let chosen = tests.iter().filter(|(name, _)| name.contains(filter));

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use child::{Child, child_case};
 pub use drops::{Drops, OnDrop, on_drop};
-pub use harness::harness;
+pub use harness::{Test, harness};
 
 /// How long a test may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(30);

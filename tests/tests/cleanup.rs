@@ -1,5 +1,5 @@
-//! The promise: what was put off, and what was opened, is done and closed on every way out, once; by the runtime if nobody
-//! waits for it, and the end of the runtime waits for that, within its deadline.
+//! The promise: what was put off, and what was opened, is done and closed on every way out, once; by the runtime if
+//! nobody waits for it, and the end of the runtime waits for that, within its deadline.
 #![allow(missing_docs)]
 
 use std::future::{Future, pending};

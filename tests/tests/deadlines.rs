@@ -1,5 +1,5 @@
-//! The promise: a time limit holds for all that is under it, of several the earliest counts, what is ready by then wins,
-//! and nothing is lost when it is over.
+//! The promise: a time limit holds for all that is under it, of several the earliest counts, what is ready by then
+//! wins, and nothing is lost when it is over.
 #![allow(missing_docs)]
 
 use std::future::{pending, poll_fn};

@@ -499,3 +499,72 @@ fn it_is_not_send_when_the_body_is_not_and_works_all_the_same() {
     assert_eq!(block_on(items.map(|n| n * 2).collect::<Vec<_>>()), [2, 4, 6]);
     assert_eq!(*shared.borrow(), 3);
 }
+
+#[test]
+fn an_emit_that_is_not_polled_keeps_its_item_until_it_is_dropped_or_followed() {
+    let drops = Drops::new();
+    let mut items = generator(async |mut y| {
+        // Never awaited, kept across a wait, and then dropped.
+        let unused = y.emit(drops.token());
+        yield_now().await;
+        drop(unused);
+        yield_now().await;
+        // Never awaited, and leaked: the next one takes its place.
+        mem::forget(y.emit(drops.token()));
+        y.emit(drops.token()).await;
+        mem::forget(y.emit(drops.token()));
+    });
+    assert!(poll_next(&mut items).is_pending());
+    assert_eq!(drops.count(), 0);
+    assert!(poll_next(&mut items).is_pending());
+    assert_eq!(drops.count(), 1);
+    let Poll::Ready(Some(third)) = poll_next(&mut items) else { panic!("an item") };
+    assert_eq!(drops.count(), 2);
+    // The one that was leaked goes with the body.
+    assert!(matches!(poll_next(&mut items), Poll::Ready(None)));
+    assert_eq!(drops.count(), 3);
+    drop(third);
+    assert_eq!(drops.count(), 4);
+}
+
+#[test]
+fn an_emit_in_a_clean_up_ends_it_only_if_it_is_polled() {
+    let drops = Drops::new();
+    let log = RefCell::new(Vec::new());
+    let mut items = generator(async |mut y| {
+        let answer = y.emit_or_closed(drops.token()).await;
+        assert_eq!(answer, Err(Closed));
+        drop(y.emit(drops.token()));
+        log.borrow_mut().push("goes on");
+        yield_now().await;
+        log.borrow_mut().push("emits");
+        y.emit(drops.token()).await;
+        unreachable!("it ends there");
+    });
+    let Poll::Ready(Some(first)) = poll_next(&mut items) else { panic!("an item") };
+    block_on(items.close());
+    assert_eq!(log.take(), ["goes on", "emits"]);
+    assert_eq!(drops.count(), 2);
+    assert!(items.is_terminated());
+    drop(first);
+    assert_eq!(drops.count(), 3);
+}
+
+#[test]
+fn next_resume_with_and_item_take_turns_where_there_is_nothing_to_say() {
+    let mut items = generator(async |mut y| {
+        for n in 0..6 {
+            y.emit(n).await;
+        }
+    });
+    block_on(async {
+        assert_eq!(items.next().await, Some(0));
+        assert_eq!(items.resume_with(()).await, Some(1));
+        assert_eq!(items.next().await, Some(2));
+        assert_eq!(items.item().await, Some(3));
+        // An answer is owed now, as `item` came by its item without one.
+        assert_eq!(items.resume_with(()).await, Some(4));
+        assert_eq!(items.next().await, Some(5));
+        assert_eq!(items.next().await, None);
+    });
+}

@@ -340,3 +340,17 @@ fn a_task_joins_itself_to_a_cycle_of_handles_without_harm_to_others() {
         assert_eq!(output, 1);
     });
 }
+
+#[test]
+fn a_blocking_job_joins_any_number_of_tasks() {
+    // More than a task may get done in one poll; a thread has no polls.
+    let joined = watched(|| {
+        filch::run(async {
+            let tasks: Vec<_> = (0..1_000).map(|n| filch::spawn(async move { n })).collect();
+            let join =
+                move || tasks.into_iter().map(|task| task.join_blocking().expect("no panic")).sum::<u32>();
+            filch::spawn_blocking(join).await.expect("no panic")
+        })
+    });
+    assert_eq!(joined, 499_500);
+}

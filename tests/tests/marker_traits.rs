@@ -266,7 +266,7 @@ plain! {
     process::ChildStdout: yes yes yes yes yes;
     process::ChildStderr: yes yes yes yes yes;
     // Pools of processes.
-    process::Pool: yes yes yes yes yes;
+    process::Pool: yes yes yes no no;
     process::PoolBuilder: yes yes yes yes yes;
     process::PoolReport: yes yes yes yes yes;
     process::PoolStats: yes yes yes yes yes;
@@ -302,6 +302,17 @@ plain! {
     testing::Fate: yes yes yes yes yes;
     testing::Trial: yes yes yes yes yes;
     testing::World<'static>: no no yes no no;
+    // Structured concurrency, in the runtime: told from anywhere. What is done on the way out is anybody's code.
+    filch::CancelToken: yes yes yes yes yes;
+    filch::cancel::Reason: yes yes yes yes yes;
+    filch::Cancelled: yes yes yes yes yes;
+    filch::cancel::Cancellation<'static>: yes yes no yes yes;
+    filch::cancel::UntilCancelled<'static, std::future::Ready<()>>: yes yes no yes yes;
+    filch::cancel::DropGuard: yes yes yes yes yes;
+    filch::cleanup::ExitStack: yes no yes no no;
+    filch::cleanup::Deferred: yes no yes no no;
+    filch::Scope<'static>: yes yes yes yes yes;
+    filch::scope::LocalScope<'static>: no no yes yes yes;
 }
 
 generic! {
@@ -414,11 +425,11 @@ generic! {
     watch::Changed<'static, T>: both both no no yes;
     // A job's output goes to one who asks, wherever that is.
     process::Job<u8, T>: yes yes yes yes yes;
-    process::Call<T>: yes yes yes yes yes;
-    process::Outputs<T>: send sync yes unwind ref_unwind;
-    process::Unordered<T>: yes yes yes yes yes;
-    process::Connection<T>: yes yes yes yes yes;
-    process::Queue<T>: yes yes yes yes yes;
+    process::Call<T>: yes yes yes no no;
+    process::Outputs<T>: send sync yes no no;
+    process::Unordered<T>: yes yes yes no no;
+    process::Connection<T>: yes yes yes yes no;
+    process::Queue<T>: yes yes yes no no;
     process::RemoteQueue<T>: yes yes yes yes yes;
     pool::Job<T>: yes yes yes no no;
     pool::Completed<T>: yes yes yes no no;
@@ -427,16 +438,22 @@ generic! {
     error::SendError<T>: send sync unpin unwind ref_unwind;
     error::TrySendError<T>: send sync unpin unwind ref_unwind;
     error::SendTimeoutError<T>: send sync unpin unwind ref_unwind;
+    // Outputs come from other threads, and nobody lends them.
+    filch::scope::ScopedHandle<T>: send send yes yes yes;
+    filch::group::Cause<T>: send sync unpin no no;
+    filch::group::ChildError<T>: send sync unpin no no;
+    filch::GroupError<T>: send sync unpin no no;
 }
 
 /// Public in private modules, since public traits name them; nobody else can.
-const SEALED: [&str; 12] = [
+const SEALED: [&str; 13] = [
     "Granted",
     "Many",
     "RawLock",
     "Sole",
     "ends::Decision",
     "ends::First",
+    "ends::Hope",
     "ends::Many",
     "ends::Meet",
     "ends::Only",

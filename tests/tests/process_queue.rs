@@ -69,13 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
-        const TESTS: &[(&str, fn())] = &[$((stringify!($name), $name)),*];
-    };
-}
-
-tests! {
+filch_tests::tests! {
     both_ends_of_a_pipe_send_and_receive,
     a_pipe_to_another_process,
     a_dropped_send_does_not_tear_the_stream,

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     }
 }
 
-const CASES: &[(&str, fn())] = &[
+const CASES: &[(&str, filch_tests::Test)] = &[
     ("forgotten", || {
         let error = filch::run(async { Pool::new(1).map(drop) }).unwrap_err();
         say(error);
@@ -103,13 +103,7 @@ const CASES: &[(&str, fn())] = &[
     ("init twice", || process::init(&JOBS)),
 ];
 
-macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
-        const TESTS: &[(&str, fn())] = &[$((stringify!($name), $name)),*];
-    };
-}
-
-tests! {
+filch_tests::tests! {
     a_host_without_init_is_told,
     a_program_whose_workers_do_not_call_init_is_told,
     a_program_that_crashes_at_its_start_is_not_started_for_ever,

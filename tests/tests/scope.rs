@@ -1,5 +1,5 @@
-//! The promise: a scope's children may borrow, run inside their parent, and none of them outlives the scope, whichever way
-//! it ends; on any runtime.
+//! The promise: a scope's children may borrow, run inside their parent, and none of them outlives the scope,
+//! whichever way it ends; on any runtime.
 #![allow(missing_docs)]
 
 use std::cell::{Cell, RefCell};

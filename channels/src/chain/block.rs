@@ -18,7 +18,7 @@ pub(super) const SLOTS: u64 = 3;
 /// Positions of a block: one for each slot, and one at which the end is moved to the next block.
 pub(super) const LAP: u64 = SLOTS + 1;
 /// How much of memory is kept for reuse: as many blocks as lie in so many bytes, one at least.
-const SPARE_BYTES: usize = 4096;
+const SPARE_BYTES: usize = 16 * 1024;
 
 /// One step of a position, in `tail` and in `head`.
 pub(super) const ONE: u64 = 1 << 21;

@@ -10,11 +10,12 @@
 //!   A block that `head` has left is put aside until all its slots are marked, which is looked at whenever a
 //!   block is left or wanted: mostly at once. So a reader that loses its processor delays a block, and nobody
 //!   waits for it.
-//! - Blocks are used again: as many as lie in 4 KiB are kept, the others go back to the allocator, so that a
+//! - Blocks are used again: as many as lie in 16 KiB are kept, the others go back to the allocator, so that a
 //!   burst costs memory only while it lasts.
 //! - Each end has on its own line what was last seen of the other one, so that the other line is fetched only
 //!   when that is used up.
 //! - `tail` also counts the places that are *reserved*, and says whether the chain is closed, as in `ring`.
+//! - Those who work at once stand back for each other, as in `ring`.
 //!
 //! # The unit is put in by the claim
 //! `WaitQueue::release` asks that whoever puts a unit in does so by a `SeqCst` read-modify-write. Here that
@@ -32,12 +33,13 @@ use std::ptr::NonNull;
 
 use block::{Block, Claim, LAP, ONE, READ, SLOTS, Stock, WRITTEN, offset};
 
-use crate::ring::{Look, Many, Pop, Push, Users, drop_all};
+use crate::ring::{Backoff, Look, Many, Pop, Push, Users, drop_all, linger};
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::shim::task::{AtomicBool, AtomicPtr, AtomicU64};
+use crate::shim::task::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 use crate::shim::{Mutex, Spin};
 
 mod block;
+mod quick;
 mod sole;
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,10 @@ const CLOSED: u64 = 1;
 const RESERVED: u64 = 2;
 /// How many places can be reserved at a time.
 const RESERVED_MAX: usize = (ONE / RESERVED - 1) as usize;
+/// Up to so many messages, each new peak is noticed; beyond, one that is an eighth more than the last.
+const EXACT: u64 = 512;
+/// So many messages make it worth while to look for them.
+const ENOUGH: u64 = 32;
 
 /// One end, on lines of its own: two, as they are fetched in pairs.
 ///
@@ -64,8 +70,12 @@ struct End<T> {
     block: AtomicPtr<Block<T>>,
     /// A position that the other end has reached.
     seen: AtomicU64,
-    /// In `tail`: the most messages that there were. A push that might make more looks closer.
+    /// In `tail`: the most messages that were noticed.
     peak: AtomicU64,
+    /// In `tail`: a push that might make as many messages as this looks closer.
+    notice: AtomicU64,
+    /// For [`linger`].
+    rest: AtomicU32,
 }
 
 /// See the head of this file. `C` are the consumers: [`Sole`](crate::ring::Sole) has a handle, in `sole.rs`.
@@ -162,6 +172,8 @@ impl<T, C: Users> Chain<T, C> {
             block: AtomicPtr::new(first),
             seen: AtomicU64::new(0),
             peak: AtomicU64::new(0),
+            notice: AtomicU64::new(0),
+            rest: AtomicU32::new(0),
         };
         Chain {
             tail: end(),
@@ -182,6 +194,7 @@ impl<T, C: Users> Chain<T, C> {
         // that was made its end's before.
         let mut tail = self.tail.word.load(Acquire);
         let mut next = None;
+        let mut backoff = Backoff::new();
         let mut spin = Spin::new();
         let claimed = loop {
             if let Err(why) = may(tail) {
@@ -203,33 +216,34 @@ impl<T, C: Users> Chain<T, C> {
                     let block = NonNull::new(block).expect("each end has a block");
                     break Ok((tail, Place(Claim { block, position: position(tail) })));
                 }
-                Err(now) => tail = now,
+                Err(_) => {
+                    backoff.turn();
+                    tail = self.tail.word.load(Acquire);
+                }
             }
         };
         if let Some(next) = next {
             self.link(next, claimed.as_ref().ok().map(|(_, place)| place));
         }
-        // Ordering: Relaxed for the peak, which guards nothing. Positions count more than there are messages.
-        let seen = self.tail.seen.load(Acquire);
         if let Ok((tail, _)) = claimed {
-            if tail.wrapping_sub(seen) / ONE >= self.tail.peak.load(Relaxed) {
-                self.note(tail);
-            }
+            self.notice(tail);
         }
         claimed
     }
 
     /// Looks how many messages there are with the one for which `tail` was moved on.
+    #[cold]
     fn note(&self, tail: u64) {
         let head = self.head.word.load(Acquire);
         // Ordering: Release, and Acquire above, as in `claim`.
         self.tail.seen.store(head, Release);
         // Consumers may be past it by now.
         let len = if is_past(head, tail) { 0 } else { distance(head, tail) + 1 };
-        // Ordering: Relaxed: a peak guards nothing. No exchange: while a queue grows, each push is here. Of two
+        // Ordering: Relaxed: a peak guards nothing. No exchange: while a queue grows, many pushes are here. Of two
         // at once, the one with a few less may be the last to store.
         if self.tail.peak.load(Relaxed) < len {
             self.tail.peak.store(len, Relaxed);
+            self.tail.notice.store(if len < EXACT { len } else { len + len / 8 }, Relaxed);
         }
     }
 
@@ -250,6 +264,16 @@ impl<T, C: Users> Chain<T, C> {
                 let surplus = self.stock.lock().keep(next);
                 drop(surplus);
             }
+        }
+    }
+
+    /// To be called when `tail` was moved on for a message.
+    #[inline(always)]
+    fn notice(&self, tail: u64) {
+        // Ordering: Relaxed for the peak, which guards nothing. Positions count more than there are messages.
+        let seen = self.tail.seen.load(Acquire);
+        if tail.wrapping_sub(seen) / ONE >= self.tail.notice.load(Relaxed) {
+            self.note(tail);
         }
     }
 
@@ -316,10 +340,16 @@ impl<T, C: Users> Chain<T, C> {
 
     /// How far `tail` has come, if `head` is behind it; or why not.
     #[inline(always)]
-    fn seen(&self, head: u64) -> Result<u64, Pop<T>> {
+    fn seen(&self, head: u64, patient: bool) -> Result<u64, Pop<T>> {
         // Ordering: as in `claim`.
         let mut seen = self.head.seen.load(Acquire);
         if !is_past(seen, head) {
+            if patient {
+                linger(&self.head.rest, seen, ENOUGH, || {
+                    let tail = position(self.tail.word.load(Acquire));
+                    (tail, tail.wrapping_sub(head) / ONE)
+                });
+            }
             let tail = self.tail.word.load(Acquire);
             seen = position(tail);
             if seen == head {
@@ -334,8 +364,8 @@ impl<T, C: Users> Chain<T, C> {
 
     /// Takes the value at `head`, which nobody else moves meanwhile.
     #[inline(always)]
-    fn next(&self, head: u64) -> Result<T, Pop<T>> {
-        self.seen(head)?;
+    fn next(&self, head: u64, patient: bool) -> Result<T, Pop<T>> {
+        self.seen(head, patient)?;
         // Ordering: Relaxed: nobody else moves it.
         let block = NonNull::new(self.head.block.load(Relaxed)).expect("each end has a block");
         let (claim, next) = (Claim { block, position: head }, head.wrapping_add(ONE));
@@ -426,7 +456,7 @@ impl<T, C: Users> Chain<T, C> {
                 reserved: reserved(tail) as usize,
                 closed: tail & CLOSED != 0,
                 // Ordering: Relaxed: a peak guards nothing.
-                peak: self.tail.peak.load(Relaxed) as usize,
+                peak: self.tail.peak.load(Relaxed).max(distance(head, tail)) as usize,
                 pushed: count(tail),
                 popped: count(head),
             };
@@ -441,9 +471,10 @@ impl<T> Chain<T> {
 
     /// Claims up to `limit` positions at `head`, in one block, or says why not.
     #[inline(always)]
-    fn lift(&self, limit: u64) -> Result<Places<'_, T, Many>, Pop<T>> {
+    fn lift(&self, limit: u64, patient: bool) -> Result<Places<'_, T, Many>, Pop<T>> {
         // Ordering: as in `claim`, here and below.
         let mut head = self.head.word.load(Acquire);
+        let mut backoff = Backoff::new();
         let mut spin = Spin::new();
         loop {
             if offset(head) == SLOTS {
@@ -451,7 +482,7 @@ impl<T> Chain<T> {
                 head = self.head.word.load(Acquire);
                 continue;
             }
-            let seen = self.seen(head)?;
+            let seen = self.seen(head, patient)?;
             let block = self.head.block.load(Acquire);
             let count = limit.min(SLOTS - offset(head)).min(distance(head, seen));
             let next = head.wrapping_add(count * ONE);
@@ -464,7 +495,10 @@ impl<T> Chain<T> {
                     }
                     return Ok(Places(claim, count, self));
                 }
-                Err(now) => head = now,
+                Err(_) => {
+                    backoff.turn();
+                    head = self.head.word.load(Acquire);
+                }
             }
         }
     }
@@ -472,7 +506,13 @@ impl<T> Chain<T> {
     /// Takes the oldest value.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Pop<T> {
-        match self.lift(1) {
+        self.get(false)
+    }
+
+    /// [`pop`](Self::pop); one who is `patient` may [`linger`] until there are more values.
+    #[inline(always)]
+    pub(crate) fn get(&self, patient: bool) -> Pop<T> {
+        match self.lift(1, patient) {
             Ok(mut places) => match places.next() {
                 Some(value) => Pop::Got(value),
                 None => unreachable!("there is one place at least"),
@@ -489,7 +529,7 @@ impl<T> Chain<T> {
             let most = left.min(SLOTS as usize);
             // Now, as nothing may go wrong between the claim and the end of the reading.
             to.reserve(most);
-            match self.lift(most as u64) {
+            match self.lift(most as u64, false) {
                 Ok(places) => to.extend(places),
                 Err(_) if to.len() > before => break,
                 Err(Pop::Closed) => return Pop::Closed,
@@ -521,6 +561,6 @@ impl<T, C: Users> Drop for Chain<T, C> {
         }
         let last = Last(self);
         // Ordering: Relaxed, as above.
-        drop_all(iter::from_fn(|| last.0.next(last.0.head.word.load(Relaxed)).ok()));
+        drop_all(iter::from_fn(|| last.0.next(last.0.head.word.load(Relaxed), false).ok()));
     }
 }

@@ -31,11 +31,23 @@ impl<T> Consumer<T> {
         (!chain.is_consumed.swap(true, Acquire)).then(|| Consumer { chain: chain.clone() })
     }
 
+    /// See [`Chain::pop_at_once`].
+    #[inline(always)]
+    pub(crate) fn pop_at_once(&mut self) -> Option<T> {
+        self.chain.next_at_once()
+    }
+
     /// See [`Chain::pop`].
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Pop<T> {
+        self.get(false)
+    }
+
+    /// See [`Chain::get`].
+    #[inline(always)]
+    pub(crate) fn get(&mut self, patient: bool) -> Pop<T> {
         // Ordering: Acquire as in `Chain::claim`, for `tail`.
-        match self.chain.next(self.chain.head.word.load(Acquire)) {
+        match self.chain.next(self.chain.head.word.load(Acquire), patient) {
             Ok(value) => Pop::Got(value),
             Err(why) => why,
         }

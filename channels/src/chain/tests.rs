@@ -187,7 +187,7 @@ mod unit {
             assert_eq!(push(&chain, value), Push::Done);
         }
         // One has claimed the first value and does not get on.
-        let Ok(mut slow) = chain.lift(1) else { unreachable!("it is not empty") };
+        let Ok(mut slow) = chain.lift(1, false) else { unreachable!("it is not empty") };
         for value in 1..SLOTS + 1 {
             assert_eq!(chain.pop(), Pop::Got(value));
         }
@@ -351,6 +351,35 @@ mod model {
             let mut all = rest(&chain);
             all.sort_unstable();
             assert_eq!((all, chain.look().len), (vec![1, 2], 0));
+        });
+    }
+
+    #[test]
+    fn the_short_way_meets_itself_and_the_end_of_a_block() {
+        fn put(chain: &Chain<usize>, value: usize) {
+            let mut value = Some(value);
+            assert!(chain.push_at_once(&mut value) || chain.push(&mut value) == Push::Done);
+        }
+        fn take(chain: &Chain<usize>) -> Option<usize> {
+            chain.pop_at_once().or_else(|| if let Pop::Got(value) = chain.pop() { Some(value) } else { None })
+        }
+        // Two slots are left in the block: a short way, and a long one.
+        shim::model(|| {
+            let chain = chain(SLOTS - 2);
+            let producer = thread::spawn({
+                let chain = chain.clone();
+                move || put(&chain, 1)
+            });
+            let consumer = thread::spawn({
+                let chain = chain.clone();
+                move || take(&chain)
+            });
+            put(&chain, 2);
+            producer.join().unwrap();
+            let mut all: Vec<_> = consumer.join().unwrap().into_iter().collect();
+            all.extend(std::iter::from_fn(|| take(&chain)));
+            all.sort_unstable();
+            assert_eq!(all, [1, 2]);
         });
     }
 

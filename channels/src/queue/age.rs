@@ -1,13 +1,16 @@
 //! Layer 2, queue. How long each item of a priority queue has been there, counted in items that went past it.
 //!
-//! Owns a doubly linked list from the oldest item to the youngest, in a slab. The heap keeps the index of each
-//! item's entry, the entry the item's place in the heap. Called by `heap` alone.
+//! Owns a doubly linked list from the oldest item to the youngest, in a slab. Each entry of it knows the place
+//! of its item in the heap, and is known by that place. Called by `heap` alone, which moves places here as it
+//! moves items there.
 //!
 //! An item is *overtaken* when one that was put later is taken before it. Nothing is counted for each of them:
 //! of all items that were taken since it came, those that were there when it came are older, the rest have
 //! overtaken it. When it is the oldest, all of the older ones have been taken, so the difference is exact. And
 //! the oldest is the only one to look at, since whatever overtakes a younger item overtakes it too.
 #![forbid(unsafe_code)]
+
+use std::mem;
 
 /// No entry.
 const NONE: usize = usize::MAX;
@@ -20,6 +23,8 @@ pub(super) struct Ages {
     /// How many items were taken so far.
     taken: u64,
     slab: Vec<Age>,
+    /// The index in `slab` of each item, by its place in the heap.
+    by_place: Vec<usize>,
     /// The first of the entries that are free, linked by `younger`.
     spare: usize,
     oldest: usize,
@@ -39,13 +44,27 @@ struct Age {
 
 impl Ages {
     pub(super) fn new(limit: u64) -> Ages {
-        Ages { limit, taken: 0, slab: Vec::new(), spare: NONE, oldest: NONE, youngest: NONE, len: 0 }
+        Ages {
+            limit,
+            taken: 0,
+            slab: Vec::new(),
+            by_place: Vec::new(),
+            spare: NONE,
+            oldest: NONE,
+            youngest: NONE,
+            len: 0,
+        }
     }
 
-    /// Notes an item that comes now, and says by which index it is to be known.
-    pub(super) fn add(&mut self, place: usize) -> usize {
+    /// Makes so many places, which are filled one by one.
+    pub(super) fn make_room(&mut self, places: usize) {
+        self.by_place = vec![0; places];
+    }
+
+    /// Notes an item that comes now, and says by which index it is known until it has a place.
+    pub(super) fn add(&mut self) -> usize {
         let due = self.taken.saturating_add(self.len as u64).saturating_add(self.limit);
-        let age = Age { place, due, older: self.youngest, younger: NONE };
+        let age = Age { place: NONE, due, older: self.youngest, younger: NONE };
         let index = match self.slab.get_mut(self.spare) {
             Some(free) => {
                 let index = self.spare;
@@ -67,12 +86,31 @@ impl Ages {
         index
     }
 
-    /// Notes where in the heap an item is now.
-    pub(super) fn moved(&mut self, index: usize, place: usize) {
-        self.slab[index].place = place;
+    /// The item known by `index` has a place behind all others.
+    pub(super) fn push(&mut self, index: usize) {
+        self.slab[index].place = self.by_place.len();
+        self.by_place.push(index);
     }
 
-    /// Notes that an item was taken.
+    /// The item in the last place has no place any more, and is known by this index.
+    pub(super) fn pop(&mut self) -> usize {
+        self.by_place.pop().unwrap_or(NONE)
+    }
+
+    /// The item known by `index` has this place, and the one that was there none.
+    pub(super) fn exchange(&mut self, place: usize, index: &mut usize) {
+        self.slab[*index].place = place;
+        mem::swap(&mut self.by_place[place], index);
+    }
+
+    /// Notes that all items were taken.
+    pub(super) fn clear(&mut self) {
+        for index in mem::take(&mut self.by_place) {
+            self.remove(index);
+        }
+    }
+
+    /// Notes that an item was taken, which has no place any more.
     pub(super) fn remove(&mut self, index: usize) {
         let (older, younger) = (self.slab[index].older, self.slab[index].younger);
         match self.slab.get_mut(older) {
@@ -90,6 +128,7 @@ impl Ages {
         if self.len == 0 {
             // The memory of a burst goes back.
             self.slab = Vec::new();
+            self.by_place = Vec::new();
             self.spare = NONE;
         }
     }
@@ -103,9 +142,9 @@ impl Ages {
 
 #[cfg(all(test, not(filch_loom)))]
 impl Ages {
-    /// `indices` are those of the items, in the order of their places.
-    pub(super) fn assert_sound(&self, indices: &[usize]) {
-        for (place, &index) in indices.iter().enumerate() {
+    /// There are `len` items, each in its place.
+    pub(super) fn assert_sound(&self, len: usize) {
+        for (place, &index) in self.by_place.iter().enumerate() {
             assert_eq!(self.slab[index].place, place);
         }
         let (mut seen, mut before, mut index) = (0, NONE, self.oldest);
@@ -113,6 +152,6 @@ impl Ages {
             assert_eq!(age.older, before);
             (seen, before, index) = (seen + 1, index, age.younger);
         }
-        assert_eq!((seen, seen, before), (indices.len(), self.len, self.youngest));
+        assert_eq!((seen, seen, seen, before), (len, self.len, self.by_place.len(), self.youngest));
     }
 }

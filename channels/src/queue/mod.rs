@@ -35,7 +35,7 @@ pub use error::{
 };
 pub use future::{Get, GetItem, Item, Join, Put};
 
-use heap::Heap;
+use heap::{Heap, Order};
 use methods::{made, queue_methods};
 use shared::Shared;
 use store::Store;
@@ -184,7 +184,7 @@ impl<T: Ord> PriorityQueue<T> {
         /// A queue with room for `maxsize` items; 0: as many as the memory holds. The lowest is first.
         #[must_use]
         pub fn new(maxsize: usize) -> PriorityQueue<T> {
-            PriorityQueue::by(maxsize, <T as Ord>::cmp)
+            PriorityQueue { shared: Shared::new(maxsize, Store::Lowest(Heap::new(Order::own()))) }
         }
     }
 }
@@ -207,7 +207,7 @@ impl<T> PriorityQueue<T> {
         /// ```
         #[must_use]
         pub fn by(maxsize: usize, compare: fn(&T, &T) -> Ordering) -> PriorityQueue<T> {
-            PriorityQueue { shared: Shared::new(maxsize, Store::Lowest(Heap::new(compare))) }
+            PriorityQueue { shared: Shared::new(maxsize, Store::Lowest(Heap::new(Order::by(compare)))) }
         }
     }
 

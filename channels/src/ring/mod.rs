@@ -31,6 +31,8 @@
 //!
 //! Waits cannot be in a circle: who writes position `p` waits for the reader of the lap before, and who reads
 //! `p` waits for its writer, so each waits for a smaller position.
+//!
+//! Who loses an exchange, or finds the other side at work and next to nothing left, stands back: see `pause.rs`.
 
 use std::iter;
 use std::marker::PhantomData;
@@ -38,15 +40,18 @@ use std::mem::MaybeUninit;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::shim::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use crate::shim::task::{AtomicBool, AtomicU64};
+use crate::shim::task::{AtomicBool, AtomicU32, AtomicU64};
 use crate::shim::{Mutex, Stamp, UnsafeCell};
 
 mod answer;
+mod pause;
+mod quick;
 mod sole;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use answer::{Force, Look, Many, Pop, Push, Sole, Users, drop_all};
+pub(crate) use pause::{Backoff, linger};
 pub(crate) use sole::{Consumer, mpsc};
 
 /// The largest capacity.
@@ -73,6 +78,7 @@ struct End {
     seen: AtomicU64,
     /// In `tail`: the most messages that there were, in steps. A push that might make more looks closer.
     peak: AtomicU64,
+    rest: AtomicU32, // For `linger`.
 }
 
 /// One place. For the slot of position `p`:
@@ -151,7 +157,12 @@ impl<T, C: Users> Ring<T, C> {
         let slots = (0..capacity.next_power_of_two() as u64)
             .map(|at| Slot { stamp: Stamp::new(at * ONE), value: UnsafeCell::new(MaybeUninit::uninit()) })
             .collect();
-        let end = || End { word: AtomicU64::new(0), seen: AtomicU64::new(0), peak: AtomicU64::new(0) };
+        let end = || End {
+            word: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            rest: AtomicU32::new(0),
+        };
         Ring {
             tail: end(),
             head: end(),
@@ -169,21 +180,26 @@ impl<T, C: Users> Ring<T, C> {
 
     #[inline(always)]
     fn slot(&self, position: u64) -> &Slot<T> {
-        &self.slots[(position / ONE) as usize & (self.slots.len() - 1)]
+        let at = (position / ONE) as usize & (self.slots.len() - 1);
+        // SAFETY: a number of slots is a power of two, so 1 at least, and `at` is less.
+        unsafe { self.slots.get_unchecked(at) }
     }
 
     /// A `tail`, from this one on, that has room for a message; or why there is none.
     #[inline(always)]
-    fn room(&self, tail: u64) -> Result<u64, Push> {
+    fn room(&self, tail: u64, patient: bool) -> Result<u64, Push> {
         // Mostly, nothing is reserved, it is not closed, and there were more messages before, so there is
         // room. (Ordering: Relaxed: a peak guards nothing.)
         let plain = tail & (ONE - 1) == 0;
         let len = tail.wrapping_sub(self.tail.seen.load(Acquire));
-        if plain && len < self.tail.peak.load(Relaxed) { Ok(tail) } else { self.look_for_room(tail) }
+        if plain && len < self.tail.peak.load(Relaxed) { Ok(tail) } else { self.look_for_room(tail, patient) }
     }
 
     #[cold]
-    fn look_for_room(&self, tail: u64) -> Result<u64, Push> {
+    fn look_for_room(&self, tail: u64, patient: bool) -> Result<u64, Push> {
+        if patient {
+            self.linger_for_room();
+        }
         let (tail, head) = self.look_for_places(tail, self.capacity - ONE)?;
         self.note(tail.wrapping_add(ONE), head);
         Ok(tail)
@@ -339,18 +355,22 @@ impl<T, C: Users> Ring<T, C> {
 impl<T, C: Users> Ring<T, C> {
     /// Claims the position of `tail` and adds to it, if there is room; returns it as it was.
     #[inline(always)]
-    fn claim(&self) -> Result<u64, Push> {
+    fn claim(&self, patient: bool) -> Result<u64, Push> {
         // Ordering: the stamps carry the values, not the two ends. Still each end is changed with Release and
         // loaded with Acquire, everywhere here, so that two looks fit together: who sees a `tail` also sees
         // every `head` that its producers needed to get there, and the other way round. So `tail - head` is
         // never out of range. SeqCst, here and wherever an end is moved, for `WaitQueue::release`, which our
         // caller calls next.
         let mut tail = self.tail.word.load(Acquire);
+        let mut backoff = Backoff::new();
         loop {
-            tail = self.room(tail)?;
+            tail = self.room(tail, patient)?;
             match self.tail.word.compare_exchange_weak(tail, tail.wrapping_add(ONE), SeqCst, Acquire) {
                 Ok(_) => return Ok(tail),
-                Err(now) => tail = now,
+                Err(_) => {
+                    backoff.turn();
+                    tail = self.tail.word.load(Acquire);
+                }
             }
         }
     }
@@ -358,8 +378,14 @@ impl<T, C: Users> Ring<T, C> {
     /// Takes the value out of `value` if there is room for it.
     #[inline(always)]
     pub(crate) fn push(&self, value: &mut Option<T>) -> Push {
+        self.put(value, false)
+    }
+
+    /// [`push`](Self::push); one who is `patient` may [`linger`] until there is more room.
+    #[inline(always)]
+    pub(crate) fn put(&self, value: &mut Option<T>, patient: bool) -> Push {
         debug_assert!(value.is_some());
-        match self.claim() {
+        match self.claim(patient) {
             Ok(tail) => {
                 if let Some(value) = value.take() {
                     self.place(tail).write(value);
@@ -385,13 +411,17 @@ impl<T, C: Users> Ring<T, C> {
 impl<T> Ring<T> {
     /// Claims positions at `head`, up to so many `steps`, or says why not.
     #[inline(always)]
-    fn lift(&self, steps: u64) -> Result<Places<'_, T, Many>, Pop<T>> {
+    fn lift(&self, steps: u64, patient: bool) -> Result<Places<'_, T, Many>, Pop<T>> {
         // Ordering: as in `claim`.
         let mut head = self.head.word.load(Acquire);
+        let mut backoff = Backoff::new();
         loop {
             let next = if ready(head, self.head.seen.load(Acquire)) >= steps {
                 head.wrapping_add(steps)
             } else {
+                if patient {
+                    self.linger_for_values(head);
+                }
                 match self.look_for_values(head)? {
                     (now, seen) if now == head => head.wrapping_add(ready(head, seen).min(steps)),
                     (now, _) => {
@@ -403,7 +433,10 @@ impl<T> Ring<T> {
             // Ordering: SeqCst, for `WaitQueue::release`, which our caller calls next.
             match self.head.word.compare_exchange_weak(head, next, SeqCst, Acquire) {
                 Ok(_) => return Ok(Places { ring: self, position: head, end: next }),
-                Err(now) => head = now,
+                Err(_) => {
+                    backoff.turn();
+                    head = self.head.word.load(Acquire);
+                }
             }
         }
     }
@@ -411,7 +444,13 @@ impl<T> Ring<T> {
     /// Takes the oldest value.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Pop<T> {
-        match self.lift(ONE) {
+        self.get(false)
+    }
+
+    /// [`pop`](Self::pop); one who is `patient` may [`linger`] until there are more values.
+    #[inline(always)]
+    pub(crate) fn get(&self, patient: bool) -> Pop<T> {
+        match self.lift(ONE, patient) {
             Ok(mut places) => match places.next() {
                 Some(value) => Pop::Got(value),
                 None => unreachable!("there is one place at least"),
@@ -425,7 +464,7 @@ impl<T> Ring<T> {
         // Now, as nothing may go wrong between the claim and the end of the reading.
         to.reserve(limit.min(self.look().len.max(1)));
         let most = limit.min(to.capacity() - to.len());
-        match self.lift(most as u64 * ONE) {
+        match self.lift(most as u64 * ONE, false) {
             Ok(places) => {
                 let before = to.len();
                 to.extend(places);

@@ -32,21 +32,46 @@ impl<T> Consumer<T> {
     /// The values that are there, up to so many `steps`, to be taken out before `head` is moved to the end of
     /// them.
     #[inline(always)]
-    fn peek(&mut self, steps: u64) -> Result<Places<'_, T, Sole>, Pop<T>> {
+    fn peek(&mut self, steps: u64, patient: bool) -> Result<Places<'_, T, Sole>, Pop<T>> {
         let ring = &*self.ring;
         // Ordering: as in `Ring::claim`.
         let head = ring.head.word.load(Acquire);
         let mut there = ready(head, ring.head.seen.load(Acquire));
         if there < steps {
+            if patient {
+                ring.linger_for_values(head);
+            }
             there = ready(head, ring.look_for_values(head)?.1);
         }
         Ok(Places { ring, position: head, end: head.wrapping_add(there.min(steps)) })
     }
 
+    /// See [`Ring::pop_at_once`].
+    #[inline(always)]
+    pub(crate) fn pop_at_once(&mut self) -> Option<T> {
+        let ring = &*self.ring;
+        // Ordering: as in `Ring::claim`.
+        let head = ring.head.word.load(Acquire);
+        if ready(head, ring.head.seen.load(Acquire)) == 0 {
+            return None;
+        }
+        let end = head.wrapping_add(ONE);
+        let value = Places { ring, position: head, end }.next();
+        // Ordering: as in `get`.
+        ring.head.word.swap(end, SeqCst);
+        value
+    }
+
     /// See [`Ring::pop`].
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Pop<T> {
-        match self.peek(ONE) {
+        self.get(false)
+    }
+
+    /// See [`Ring::get`].
+    #[inline(always)]
+    pub(crate) fn get(&mut self, patient: bool) -> Pop<T> {
+        match self.peek(ONE, patient) {
             Ok(mut places) => match places.next() {
                 Some(value) => {
                     // Ordering: SeqCst, for `WaitQueue::release`, which our caller calls next. It publishes
@@ -65,11 +90,11 @@ impl<T> Consumer<T> {
         // First, as nothing may go wrong while values are moved.
         to.reserve(limit.min(self.ring.look().len.max(1)));
         let most = limit.min(to.capacity() - to.len());
-        match self.peek(most as u64 * ONE) {
+        match self.peek(most as u64 * ONE, false) {
             Ok(places) => {
                 let (ring, end, before) = (places.ring, places.end, to.len());
                 to.extend(places);
-                // Ordering: as in `pop`.
+                // Ordering: as in `get`.
                 ring.head.word.swap(end, SeqCst);
                 Pop::Got(to.len() - before)
             }

@@ -293,6 +293,33 @@ mod model {
     }
 
     #[test]
+    fn the_short_way_meets_itself_and_the_long_one() {
+        fn put(ring: &Ring<usize>, value: usize) -> bool {
+            let mut value = Some(value);
+            ring.push_at_once(&mut value) || ring.push(&mut value) == Push::Done
+        }
+        fn take(ring: &Ring<usize>) -> Option<usize> {
+            ring.pop_at_once().or_else(|| if let Pop::Got(value) = ring.pop() { Some(value) } else { None })
+        }
+        shim::model(|| {
+            let ring = Arc::new(Ring::new(2));
+            // There were two before, so that a second one needs no look.
+            assert!(put(&ring, 0) && put(&ring, 0));
+            assert_eq!((take(&ring), take(&ring)), (Some(0), Some(0)));
+            assert!(put(&ring, 1));
+            let producers = [2, 4].map(|value| {
+                let ring = ring.clone();
+                thread::spawn(move || put(&ring, value))
+            });
+            let first = take(&ring);
+            let done = producers.map(|producer| usize::from(producer.join().unwrap()));
+            let rest: usize = std::iter::from_fn(|| take(&ring)).sum();
+            assert_eq!((first, rest), (Some(1), 2 * done[0] + 4 * done[1]));
+            assert_ne!(done, [0, 0]);
+        });
+    }
+
+    #[test]
     fn one_place_is_handed_back_and_forth() {
         shim::model(|| {
             let ring = Arc::new(Ring::new(1));
@@ -433,14 +460,14 @@ mod model {
                 let producer = thread::spawn(move || {
                     for value in 1..=3 {
                         let mut value = Some(value);
-                        while ring.push(&mut value) != Push::Done {
+                        while !ring.push_at_once(&mut value) && ring.push(&mut value) != Push::Done {
                             thread::yield_now();
                         }
                     }
                 });
                 for value in 1..=3 {
                     loop {
-                        match consumer.pop() {
+                        match consumer.pop_at_once().map_or_else(|| consumer.pop(), Pop::Got) {
                             Pop::Got(got) => break assert_eq!(got, value),
                             other => assert_eq!(other, Pop::Empty),
                         }

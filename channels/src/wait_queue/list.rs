@@ -15,8 +15,10 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::Place;
+use super::{Need, Place};
 use crate::probe::TaskRef;
+use crate::shim::Ordering::{Acquire, Relaxed, Release};
+use crate::shim::task::AtomicBool;
 use crate::shim::{Parker, UnsafeCell};
 use crate::wake_batch::{Wake, WakeBatch};
 
@@ -46,8 +48,19 @@ pub(super) enum State {
     Woken,
     /// In line, and has not made use of an invitation. Its task owes it a poll, so nobody waits for it.
     Absent,
-    /// Out of line. `word` is the message.
+    /// Out of line, for good. `word` is the message. The owner need not take the lock to read it.
     Told,
+}
+
+impl State {
+    fn is_linked(self) -> bool {
+        self.is_present() || self == State::Absent
+    }
+
+    /// In line, and waited for by those behind it.
+    fn is_present(self) -> bool {
+        matches!(self, State::Waiting | State::Woken)
+    }
 }
 
 /// Whom an entry stands for.
@@ -84,6 +97,14 @@ pub(super) enum Who<'a> {
     Thread(&'a Parker),
     /// It does not wait.
     Nobody,
+}
+
+impl Party {
+    /// Who waits to be told something. Clones the waker: not to be called under a lock.
+    #[inline]
+    pub(super) fn of_task(id: u64, waker: &Waker) -> Party {
+        Party { id, task: None, signal: Signal::Armed(Wake::Task(waker.clone())) }
+    }
 }
 
 impl Caller<'_> {
@@ -147,36 +168,67 @@ pub(super) struct Entry {
 
 /// The place of an entry in its owner. Pinned there as soon as it is linked.
 ///
+/// | `told` | who may touch the entry                                                          |
+/// |--------|----------------------------------------------------------------------------------|
+/// | false  | its owner until it is linked; from then on whoever has the lock of the list       |
+/// | true   | its owner: who told it something has taken it out of line, and is done with it    |
+///
+/// So that who was told something learns of it without a lock.
+///
 /// The entry is made when a wait begins, and not before: most waits never do, and a future that was written
 /// to and is moved at once stalls the processor. (Nor is it `MaybeUninit`: the compiler makes a constant of
 /// that, and copies its zeros.) It needs no drop, as its party is taken out when the wait ends.
 #[derive(Debug)]
 pub(super) struct Slot {
     entry: UnsafeCell<ManuallyDrop<Option<Entry>>>,
+    told: AtomicBool,
     _pinned: PhantomPinned,
 }
 
 impl Slot {
     #[inline]
     pub(super) fn new() -> Slot {
-        Slot { entry: UnsafeCell::new(ManuallyDrop::new(None)), _pinned: PhantomPinned }
+        Slot {
+            entry: UnsafeCell::new(ManuallyDrop::new(None)),
+            told: AtomicBool::new(false),
+            _pinned: PhantomPinned,
+        }
     }
 
-    /// Makes an Idle entry. Only its owner knows of the slot.
-    pub(super) fn begin(mut self: Pin<&mut Self>) {
+    /// Makes an Idle entry for `party`. Only its owner knows of the slot.
+    ///
+    /// `word`: of one that waits for a message, and does not want `units`.
+    #[inline]
+    pub(super) fn begin(self: Pin<&mut Self>, party: Party, units: bool, word: usize) {
+        // Ordering: Relaxed: nobody else knows of it; the lock under which it is linked makes it known.
+        self.told.store(false, Relaxed);
         let entry = Entry {
             prev: None,
             next: None,
             state: State::Idle,
             overtaken: 0,
-            units: false,
+            units,
             place: Place::Back,
-            word: 0,
+            word,
             ticket: 0,
             phase: 0,
-            party: None,
+            party: Some(party),
         };
-        self.set(Slot { entry: UnsafeCell::new(ManuallyDrop::new(Some(entry))), _pinned: PhantomPinned });
+        self.entry.with_mut(|place| {
+            // SAFETY: we have the slot to ourselves: `&mut`, and it is linked nowhere, as its last wait has ended.
+            unsafe { *place = ManuallyDrop::new(Some(entry)) };
+        });
+    }
+
+    /// What the entry was told, if it was. May be asked once for each wait.
+    #[inline]
+    pub(super) fn take_message(self: Pin<&Self>) -> Option<usize> {
+        // Ordering: Acquire pairs with the store in `List::tell`: it was the last to touch the entry.
+        if !self.told.load(Acquire) {
+            return None;
+        }
+        // SAFETY: see the table: told, so the entry is out of line, and its owner, who asks, has it alone.
+        self.entry.with_mut(|entry| unsafe { (*entry).as_mut() }.map(Entry::take_message))
     }
 }
 
@@ -259,20 +311,18 @@ impl List {
     }
 
     /// Changes the state of an entry and keeps the counts.
+    #[inline]
     fn set(&mut self, link: Link, state: State) {
         let (before, starved) =
             self.entry(link, |entry| (mem::replace(&mut entry.state, state), entry.is_starved()));
-        for (state, add) in [(before, false), (state, true)] {
-            let step = |count: &mut usize, counts: bool| match (counts, add) {
-                (true, true) => *count += 1,
-                (true, false) => *count -= 1,
-                _ => {}
-            };
-            let present = matches!(state, State::Waiting | State::Woken);
-            step(&mut self.len, present || state == State::Absent);
-            step(&mut self.present, present);
-            step(&mut self.woken, state == State::Woken);
-            step(&mut self.starved, present && starved);
+        let step = |count: usize, is: fn(State) -> bool| {
+            count.wrapping_add(is(state).into()).wrapping_sub(is(before).into())
+        };
+        self.len = step(self.len, State::is_linked);
+        self.present = step(self.present, State::is_present);
+        self.woken = step(self.woken, |state| state == State::Woken);
+        if starved {
+            self.starved = step(self.starved, State::is_present);
         }
     }
 
@@ -286,16 +336,35 @@ impl List {
         self.starved += usize::from(starves);
     }
 
-    /// Puts an Idle entry in line.
-    pub(super) fn push(&mut self, link: Link, units: bool, word: usize, place: Place) {
+    /// Puts an Idle entry in line that waits for a message: to the back, and with the word it began with.
+    #[inline]
+    pub(super) fn push_message(&mut self, link: Link) {
+        let (prev, ticket) = (self.tail.replace(link), self.next_ticket);
+        self.next_ticket += 1;
+        match prev {
+            Some(prev) => self.entry(prev, |entry| entry.next = Some(link)),
+            None => self.head = Some(link),
+        }
+        self.entry(link, |entry| {
+            debug_assert_eq!((entry.state, entry.units, entry.next), (State::Idle, false, None));
+            entry.prev = prev;
+            entry.ticket = ticket;
+            entry.state = State::Waiting;
+        });
+        self.len += 1;
+        self.present += 1;
+    }
+
+    /// Puts an Idle entry in line that wants units.
+    pub(super) fn push(&mut self, link: Link, need: Need) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let prev = match place {
+        let prev = match need.place {
             Place::Back => self.tail,
             Place::Front => self.front.or_else(|| self.head.filter(|&head| self.place(head) == Place::Head)),
             Place::Head => None,
         };
-        if place == Place::Front {
+        if need.place == Place::Front {
             self.front = Some(link);
         }
         let next = match prev {
@@ -307,16 +376,16 @@ impl List {
             None => self.tail = Some(link),
         }
         self.entry(link, |entry| {
-            debug_assert_eq!(entry.state, State::Idle);
+            debug_assert_eq!((entry.state, entry.units), (State::Idle, true));
             entry.prev = prev;
             entry.next = next;
-            entry.overtaken = 0;
-            entry.units = units;
-            entry.place = place;
-            entry.word = word;
+            entry.place = need.place;
+            entry.word = need.units;
             entry.ticket = ticket;
+            entry.state = State::Waiting;
         });
-        self.set(link, State::Waiting);
+        self.len += 1;
+        self.present += 1;
     }
 
     fn place(&mut self, link: Link) -> Place {
@@ -324,6 +393,7 @@ impl List {
     }
 
     /// Takes an entry out of line, if it is in line; `state` is Idle or Told.
+    #[inline]
     pub(super) fn unlink(&mut self, link: Link, state: State) {
         let before = self.state(link);
         self.set(link, state);
@@ -334,6 +404,12 @@ impl List {
         if self.front == Some(link) {
             self.front = prev.filter(|&prev| self.place(prev) == Place::Front);
         }
+        self.join(prev, next);
+    }
+
+    /// What was between the two is out of line.
+    #[inline]
+    fn join(&mut self, prev: Option<Link>, next: Option<Link>) {
         match prev {
             Some(prev) => self.entry(prev, |entry| entry.next = next),
             None => self.head = next,
@@ -364,25 +440,14 @@ impl List {
         self.entry(link, |entry| entry.party.as_ref().is_some_and(|party| caller.is_armed_in(party)))
     }
 
+    /// Calls `f` with the task of an entry, if it is known.
+    pub(super) fn with_task(&mut self, link: Link, f: impl FnOnce(&TaskRef)) {
+        self.entry(link, |entry| entry.party.as_ref().and_then(|party| party.task.as_ref()).map(f));
+    }
+
     /// Replaces the party of an entry. The old one must be dropped after the lock.
     pub(super) fn replace_party(&mut self, link: Link, party: Option<Party>) -> Option<Party> {
         self.entry(link, |entry| mem::replace(&mut entry.party, party))
-    }
-
-    /// The waker of an entry, which leaves its identity behind.
-    fn take_wake(&mut self, link: Link) -> Option<Wake> {
-        self.entry(link, |entry| {
-            let party = entry.party.as_mut()?;
-            let identity = match &party.signal {
-                Signal::Armed(Wake::Task(waker)) => Some(identity(waker)),
-                Signal::Armed(Wake::Thread(_)) => None,
-                Signal::Sent(_) => return None,
-            };
-            match mem::replace(&mut party.signal, Signal::Sent(identity)) {
-                Signal::Armed(wake) => Some(wake),
-                Signal::Sent(_) => None,
-            }
-        })
     }
 
     /// The first entry after `link`, or the first of all, whose state is one of the two.
@@ -460,8 +525,7 @@ impl List {
         if !settled {
             self.set(link, State::Absent);
         }
-        let wake = self.take_wake(link);
-        batch.push(wake);
+        batch.push(self.entry(link, Entry::take_wake));
         settled
     }
 
@@ -568,42 +632,80 @@ impl List {
         (absent, fresh)
     }
 
-    /// Takes out of line, and tells, the first entry for which `choose` holds of (ticket, word); the batch
-    /// has room.
-    pub(super) fn tell_first(
-        &mut self,
-        message: usize,
-        choose: impl Fn(u64, usize) -> bool,
-        batch: &mut WakeBatch,
-    ) -> bool {
+    /// Takes out of line, and tells, the first entry for which `choose` holds of (ticket, word).
+    pub(super) fn tell_first(&mut self, message: usize, choose: impl Fn(u64, usize) -> bool) -> Option<Told> {
         let mut cursor = self.head;
         while let Some(link) = cursor {
             let (next, chosen) = self.entry(link, |entry| (entry.next, choose(entry.ticket, entry.word)));
             if chosen {
-                self.tell(link, message, batch);
-                return true;
+                return Some(self.tell(link, message));
             }
             cursor = next;
         }
-        false
+        None
     }
 
     /// Takes the youngest entry out of line and tells it.
-    pub(super) fn tell_last(&mut self, message: usize, batch: &mut WakeBatch) -> bool {
-        let Some(link) = self.tail else { return false };
-        self.tell(link, message, batch);
-        true
+    pub(super) fn tell_last(&mut self, message: usize) -> Option<Told> {
+        self.tail.map(|link| self.tell(link, message))
     }
 
-    fn tell(&mut self, link: Link, message: usize, batch: &mut WakeBatch) {
-        self.unlink(link, State::Told);
-        self.entry(link, |entry| entry.word = message);
-        let wake = self.take_wake(link);
-        batch.push(wake);
+    #[inline]
+    fn tell(&mut self, link: Link, message: usize) -> Told {
+        if self.entry(link, |entry| entry.units) {
+            self.unlink(link, State::Told);
+        } else {
+            // It is Waiting, was never overtaken, and came to the back.
+            let (prev, next) = self.entry(link, |entry| {
+                debug_assert_eq!(entry.state, State::Waiting);
+                entry.state = State::Told;
+                (entry.prev, entry.next)
+            });
+            self.join(prev, next);
+            self.len -= 1;
+            self.present -= 1;
+        }
+        let told = Told(self.entry(link, |entry| {
+            entry.word = message;
+            entry.take_wake()
+        }));
+        // SAFETY: by the Link Invariant the slot is there: its owner goes only after it has seen the store, or
+        // has had the lock that we hold. And only `told` is touched, which is an atomic.
+        // Ordering: Release pairs with the load in `Slot::take_message`.
+        unsafe { link.0.as_ref() }.told.store(true, Release);
+        told
     }
 }
 
+/// An entry was told something. To be woken after the lock.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Told(pub(super) Option<Wake>);
+
 impl Entry {
+    /// The waker, which leaves its identity behind.
+    #[inline]
+    fn take_wake(&mut self) -> Option<Wake> {
+        let party = self.party.as_mut()?;
+        let identity = match &party.signal {
+            Signal::Armed(Wake::Task(waker)) => Some(identity(waker)),
+            Signal::Armed(Wake::Thread(_)) => None,
+            Signal::Sent(_) => return None,
+        };
+        match mem::replace(&mut party.signal, Signal::Sent(identity)) {
+            Signal::Armed(wake) => Some(wake),
+            Signal::Sent(_) => None,
+        }
+    }
+
+    /// For its owner, once it was told. What is left of it needs no drop.
+    fn take_message(&mut self) -> usize {
+        self.state = State::Idle;
+        // A signal that was sent is an address: only the task is counted.
+        drop(self.party.as_mut().and_then(|party| party.task.take()));
+        self.word
+    }
+
     fn is_starved(&self) -> bool {
         self.overtaken >= OVERTAKEN_MAX
     }

@@ -6,7 +6,7 @@
 mod map;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -87,7 +87,7 @@ pub(crate) static CRASH: Job<PathBuf, ()> = Job::new("shared_memory::crash", |pa
     process::abort()
 });
 
-fn open(path: &PathBuf) -> Shared {
+fn open(path: &Path) -> Shared {
     Shared::open(path).expect("the memory that the parent has made")
 }
 

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 
 use super::reason::{Cancelled, Reason};
 use super::region::Region;
-use super::tree::{Hook, Owner};
+use super::tree::{Hook, Node, Owner};
 use crate::shim::Arc;
 
 /// Asks all who have a clone of it, or a child, to come to an end, and tells them why.
@@ -65,7 +65,7 @@ impl CancelToken {
     /// A token that is cancelled when this one is, with the same reason; at once if this one is already.
     #[must_use]
     pub fn child(&self) -> CancelToken {
-        CancelToken(Arc::new(self.0.child()))
+        CancelToken(Arc::new(Owner::child(&self.0)))
     }
 
     /// That of the [`TaskGroup`](crate::TaskGroup) or [`scope`](crate::scope()) whose child is being polled on this
@@ -84,7 +84,7 @@ impl CancelToken {
     }
 
     pub(crate) fn cancel_for(&self, reason: &Reason) -> bool {
-        self.0.node.cancel(reason)
+        Node::cancel(&self.0.node, reason)
     }
 
     /// Whether it was cancelled. Takes no lock.

@@ -51,10 +51,10 @@ impl<R: Clone> Node<R> {
     }
 
     /// Cancels this node and all below. False: it was cancelled before.
-    pub(super) fn cancel(self: &Arc<Node<R>>, reason: &R) -> bool {
+    pub(super) fn cancel(this: &Arc<Node<R>>, reason: &R) -> bool {
         let mut is_first = false;
         let mut found: Vec<(Arc<Node<R>>, Vec<Hook>)> = Vec::new();
-        let mut next = vec![self.clone()];
+        let mut next = vec![this.clone()];
         while let Some(node) = next.pop() {
             let hooks = {
                 let mut links = node.links.lock();
@@ -100,17 +100,17 @@ impl<R: Clone> Owner<R> {
         Owner { node: Node::new(), parent: None }
     }
 
-    pub(super) fn child(self: &Arc<Owner<R>>) -> Owner<R> {
+    pub(super) fn child(this: &Arc<Owner<R>>) -> Owner<R> {
         let node = Node::new();
-        let mut links = self.node.links.lock();
-        if let Some(reason) = self.node.reason.get() {
+        let mut links = this.node.links.lock();
+        if let Some(reason) = this.node.reason.get() {
             drop(links);
-            node.cancel(reason);
+            Node::cancel(&node, reason);
             return Owner { node, parent: None };
         }
         let key = links.children.insert(node.clone());
         drop(links);
-        Owner { node, parent: Some((self.clone(), key)) }
+        Owner { node, parent: Some((this.clone(), key)) }
     }
 
     #[cfg(test)]

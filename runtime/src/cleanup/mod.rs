@@ -4,7 +4,7 @@
 //! |----------------------------------------------------|----------------------------------------------|
 //! | do one thing on the way out                        | [`defer`]                                    |
 //! | do many, the last one first                        | [`ExitStack`]                                |
-//! | do it when a scope ends, or a group                | [`Scope::defer`](crate::Scope::defer), [`TaskGroup::defer`](crate::TaskGroup::defer) |
+//! | do it when a scope ends, or a group | `defer` of a [`Scope`](crate::Scope), or of a [`TaskGroup`](crate::TaskGroup) |
 //! | open something, use it, and close it               | [`with`], with an [`AsyncResource`]          |
 //!
 //! A destructor cannot wait. So on the ways out that go through an `.await`, clean-up is waited for there; on all

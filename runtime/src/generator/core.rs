@@ -19,8 +19,8 @@
 //! | `Stopped`    | `emit`, which has dropped its item | the consumer drops the body where it stands: `Ended`      |
 //! | `Ended`      | the consumer, as it drops the body | nothing                                                   |
 //!
-//! The turn says what is in the slot: an item if it is `Held`, `Full` or `HeldInVain`, an answer if it is `Answered`. It
-//! also says how far the one `emit` there can be has come, which so keeps nothing but the way to the slot.
+//! The turn says what is in the slot: an item if it is `Held`, `Full` or `HeldInVain`, an answer if it is `Answered`.
+//! It also says how far the one `emit` there can be has come, which so keeps nothing but the way to the slot.
 //!
 //! An item costs the stores between two of them, more than anything else: some processors make one a cycle. So
 //! * a stream, where the answer is `()`, gives it as it takes the item. This turn is `Free`: `Answered`, and `Working`
@@ -380,7 +380,9 @@ impl<T, R, B: Future> Core<T, R, B> {
         let shared = NonNull::from(Box::leak(Box::new(Shared { slot, body: MaybeUninit::uninit() })));
         // In case that `body` panics: there is none to be dropped then.
         let frees = Frees(shared);
-        let body = body(Port { slot: slot_ptr(shared), brand: PhantomData });
+        // SAFETY: the box is there. No reference to the whole is made, so none is to be had to the body.
+        let slot = unsafe { NonNull::new_unchecked(&raw mut (*shared.as_ptr()).slot) };
+        let body = body(Port { slot, brand: PhantomData });
         // SAFETY: the box is ours, and no reference to the body exists yet. From here on it does not move.
         unsafe { (*shared.as_ptr()).body.write(body) };
         mem::forget(frees);
@@ -476,8 +478,8 @@ impl<T, R, B> Core<T, R, B> {
         let (mut item, mut answer) = (None, None);
         match turn {
             Turn::Ended => return None,
-            // SAFETY: in these turns an item was there, and the turn is over.
             Turn::Held | Turn::HeldInVain | Turn::Full | Turn::FullAlso => {
+                // SAFETY: in these turns an item was there, and the turn is over.
                 item = Some(unsafe { (*slot.item.get()).assume_init_read() });
             }
             // SAFETY: in this turn an answer was there, and the turn is over.
@@ -498,12 +500,6 @@ impl<T, R, B> Core<T, R, B> {
     }
 }
 
-/// The slot in a live box. No reference to the whole is made, so none is to be had to the body.
-fn slot_ptr<T, R, B>(shared: NonNull<Shared<T, R, B>>) -> NonNull<Slot<T, R>> {
-    // SAFETY: who calls this has just made the box.
-    unsafe { NonNull::new_unchecked(&raw mut (*shared.as_ptr()).slot) }
-}
-
 /// Drops the body, of which no more than a shell is left, when its poll panics: the generator has ended then.
 struct EndsOnPanic<'a, T, R, B>(&'a mut Core<T, R, B>);
 
@@ -519,7 +515,8 @@ struct Frees<T, R, B>(NonNull<Shared<T, R, B>>);
 
 impl<T, R, B> Drop for Frees<T, R, B> {
     fn drop(&mut self) {
-        // SAFETY: it came from a `Box`, whoever has us owns it, and the body is gone or never was, and with it the port.
+        // SAFETY: it came from a `Box`, whoever has us owns it, and the body is gone or never was, and with it the
+        // port.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }

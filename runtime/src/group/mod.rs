@@ -7,10 +7,10 @@
 //! | to …                                        | use                                                       |
 //! |---------------------------------------------|-----------------------------------------------------------|
 //! | wait for all, outputs in order, or all errors | [`join`](TaskGroup::join)                               |
-//! | have every result, errors among them        | [`collect_all`](TaskGroup::collect_all), [`settled`](TaskGroup::settled) |
-//! | have each as it is done                     | [`as_completed`](TaskGroup::as_completed), [`join_next`](TaskGroup::join_next) |
+//! | have every result, errors among them | [`collect_all`](TaskGroup::collect_all), [`settled`](TaskGroup::settled) |
+//! | have each as it is done | [`as_completed`](TaskGroup::as_completed), [`join_next`](TaskGroup::join_next) |
 //! | spawn from a child                          | [`handle`](TaskGroup::handle)                             |
-//! | end it early                                | [`cancel`](TaskGroup::cancel), [`within`](TaskGroup::within), `wait_for(group.join(), limit)` |
+//! | end it early | [`cancel`](TaskGroup::cancel), [`within`](TaskGroup::within), `wait_for(group.join(), limit)` |
 //! | let children end by themselves first        | [`grace`](TaskGroup::grace), and [`CancelToken::current`] |
 //! | serve for long, without outputs             | [`discard_outputs`](TaskGroup::discard_outputs)           |
 #![forbid(unsafe_code)]

@@ -5,7 +5,7 @@
 //! | children that cannot fail, and the output of the body | [`scope`](crate::scope())              |
 //! | the same without `Send`                              | [`scope_local`](crate::scope_local)     |
 //! | children of which the first that fails ends the others | [`try_scope`](crate::try_scope)       |
-//! | a time limit for all of it                           | [`wait_for`](crate::wait_for) round it, or [`TryScopeFuture::timeout`] |
+//! | a time limit for all of it | [`wait_for`](crate::wait_for) round it, or [`TryScopeFuture::timeout`] |
 //!
 //! A scope runs on any executor; only grace periods and deadlines need a runtime of ours. It is as many polls as its
 //! children need: each is polled when it was woken, at most 128 in one poll of the scope, and its place is used again

@@ -52,7 +52,7 @@ type LocalChild<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
 /// ```
 ///
 /// A child cannot borrow from the body, which it outlives:
-/// ```compile_fail,E0597
+/// ```compile_fail,E0373
 /// # filch::run(async {
 /// filch::scope(|s| async move {
 ///     let short = String::from("gone");
@@ -63,7 +63,7 @@ type LocalChild<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
 /// ```
 ///
 /// Nor can it change what another one reads:
-/// ```compile_fail,E0499
+/// ```compile_fail,E0524
 /// # filch::run(async {
 /// let mut count = 0;
 /// let count = &mut count;

@@ -1,5 +1,5 @@
-//! Layer 0. How a future hears of what happens outside of its polls: for a scope, a child that is spawned from elsewhere, a
-//! token that is cancelled. Called by `scope`.
+//! Layer 0. How a future hears of what happens outside of its polls: for a scope, a child that is spawned from
+//! elsewhere, a token that is cancelled. Called by `scope`.
 //!
 //! Owns the waker of whoever polls it, and whether it is at it. One waiter and no message, so this is a
 //! waker's place rather than a line. No waker is called, cloned or dropped under the lock.

@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use filch_channels::probe;
+
 use crate::util::parker::Parker;
 
 struct Unparker(Parker);
@@ -30,7 +32,12 @@ pub(crate) fn on<F: Future + Unpin>(future: &mut F, timeout: Option<Duration>) -
     let waker = Waker::from(unparker.clone());
     let mut cx = Context::from_waker(&waker);
     loop {
-        if let Poll::Ready(output) = Pin::new(&mut *future).poll(&mut cx) {
+        // This may be a job of the blocking pool, which has a task's budget: nobody refills it while the
+        // thread waits here, and a thread that waits has nobody to yield to.
+        let budget = probe::set_budget(u8::MAX);
+        let polled = Pin::new(&mut *future).poll(&mut cx);
+        probe::set_budget(budget);
+        if let Poll::Ready(output) = polled {
             return Some(output);
         }
         let left = until.map(|until| until.saturating_duration_since(std::time::Instant::now()));

@@ -196,7 +196,8 @@ fn a_wake_between_polls_of_a_task_is_not_lost_when_its_operation_changes() {
 #[test]
 fn a_read_of_a_file_that_is_dropped_loses_no_byte() {
     everywhere(async || {
-        at_every_await(async |trial| {
+        // The pool may be done before the first look: whether it waited is not asked.
+        let _ = cancel_at_every_await(async |trial: Trial| {
             let mut file = filch::fs::File::open("Cargo.toml").await.unwrap();
             let mut four = [0; 4];
             let read = trial.run(file.read(&mut four)).await;

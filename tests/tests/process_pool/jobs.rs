@@ -34,10 +34,10 @@ pub(crate) static TELL: Job<RemoteQueue<u32>, ()> = Job::new("tell", |queue| {
 });
 /// The same, and starts a program that never ends, whose number it tells, too.
 pub(crate) static PARENT: Job<RemoteQueue<u32>, ()> = Job::new("parent", |queue| {
-    let child = std::process::Command::new("sleep").arg("600").spawn().expect("sleep");
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().expect("sleep");
     queue.put(&std::process::id()).expect("the queue");
     queue.put(&child.id()).expect("the queue");
-    park()
+    child.wait().expect("its end");
 });
 /// Tells its number, and ends when there is something in the second queue.
 pub(crate) static WAIT: Job<(u32, RemoteQueue<u32>, RemoteQueue<u32>), u32> =

@@ -11,7 +11,7 @@ use super::decision::Party;
 use super::flow::{Flow, Overflow};
 use super::kind::{Kind, Store, Tx};
 use super::meet::{Meet, Step};
-use super::operation::{Operation, Place, Work, debug_by_name};
+use super::operation::{Hope, Operation, Place, Work, debug_by_name};
 use super::shared::{IsClosed, Shared, poll_units, tell};
 use crate::channel::error::{SendError, SendTimeoutError, TrySendError};
 use crate::probe::Wait;
@@ -63,7 +63,7 @@ impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, 
             };
         }
         let tx = self.tx.borrow_mut();
-        let pushed = try_room(&shared.room, &shared.store, || shared.store.push(tx, message));
+        let pushed = try_room(&shared.room, &shared.store, || shared.store.push(tx, message, true));
         if pushed == Push::Done {
             shared.sent();
         }
@@ -105,7 +105,6 @@ impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, 
     }
 
     /// The answer to a sender of a container.
-    #[inline(always)]
     fn finish(&mut self, answer: Result<(), IsClosed>) -> Result<(), SendError<M::Back>> {
         answer.map_err(|IsClosed| SendError(self.message.back()))?;
         self.shared.sent();
@@ -113,7 +112,6 @@ impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, 
     }
 
     /// What a poll does that does not find room at once.
-    #[inline(never)]
     fn wait(
         &mut self,
         place: Pin<&mut Place>,
@@ -130,7 +128,7 @@ impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, 
             }
         }
         let (tx, message) = (self.tx.borrow_mut(), self.message.borrow_mut());
-        let (free, mut take) = (|| shared.store.free(), || shared.take_room(tx, message));
+        let (free, mut take) = (|| shared.store.free(), || shared.take_room(tx, message, false));
         let answer = ready!(poll_units(&shared.room, place, 1, &free, &mut take, party, cx));
         Poll::Ready(self.finish(answer))
     }
@@ -212,7 +210,23 @@ impl<T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Work for Deliver<'_, T, K
         }
     }
 
+    fn hope(&self) -> Option<&Hope> {
+        let may_hope = self.shared.store.meet().is_none() && !self.is_void();
+        may_hope.then_some(&self.shared.hope_for_room)
+    }
+
     #[inline(always)]
+    fn at_once(&mut self) -> Option<Self::Output> {
+        let shared = self.shared;
+        if !shared.room.may_barge()
+            || !shared.store.push_at_once(self.tx.borrow_mut(), self.message.borrow_mut())
+        {
+            return None;
+        }
+        shared.sent();
+        Some(Ok(()))
+    }
+
     fn poll(
         &mut self,
         place: Pin<&mut Place>,
@@ -224,8 +238,10 @@ impl<T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Work for Deliver<'_, T, K
             message.is_some() || place.ticket != 0,
             "the message of this send is gone: it was sent or taken back"
         );
-        if place.waiter.is_none() && party.is_none() && shared.room.may_barge() {
-            if let Some(answer) = shared.take_room(self.tx.borrow_mut(), message) {
+        // Patience means nothing in a model, which would be outgrown by one try more; the line tries as well.
+        let tries = !cfg!(filch_loom) && place.waiter.is_none() && party.is_none();
+        if tries && shared.room.may_barge() {
+            if let Some(answer) = shared.take_room(self.tx.borrow_mut(), message, true) {
                 return Poll::Ready(self.finish(answer));
             }
         }
@@ -241,8 +257,8 @@ impl<T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Work for Deliver<'_, T, K
     }
 
     fn leave(&mut self, place: Pin<&mut Place>) -> Option<Self::Output> {
-        let mut place = place.project();
-        place.waiter.set(None);
+        let place = place.project();
+        *place.waiter = None;
         match (std::mem::take(place.ticket), self.shared.store.meet()) {
             (0, _) | (_, None) => None,
             (ticket, Some(meet)) if meet.withdraw_offer(ticket, self.message.borrow_mut()) => None,

@@ -67,7 +67,12 @@ pub trait Store<T> {
     /// What a receiver has of its own.
     type Rx;
 
-    fn push(&self, tx: &mut Self::Tx, message: &mut Option<T>) -> Push;
+    /// One who is `patient` may pause for some microseconds, while the other side is at work.
+    fn push(&self, tx: &mut Self::Tx, message: &mut Option<T>, patient: bool) -> Push;
+    /// What `push` does mostly. False: it takes more than that.
+    fn push_at_once(&self, tx: &mut Self::Tx, message: &mut Option<T>) -> bool;
+    /// What `pop` does mostly. None: it takes more than that.
+    fn pop_at_once(&self, rx: &mut Self::Rx) -> Option<T>;
     fn reserve(&self, tx: &mut Self::Tx, count: usize) -> Push;
     fn push_reserved(&self, tx: &mut Self::Tx, message: T) -> bool;
     fn unreserve(&self, count: usize) -> bool;
@@ -75,7 +80,8 @@ pub trait Store<T> {
     fn force(&self, _: &mut Option<T>) -> Force<T> {
         Force::Full
     }
-    fn pop(&self, rx: &mut Self::Rx) -> Pop<T>;
+    /// `patient` as in `push`.
+    fn pop(&self, rx: &mut Self::Rx, patient: bool) -> Pop<T>;
     fn pop_many(&self, rx: &mut Self::Rx, limit: usize, to: &mut Vec<T>) -> Pop<usize>;
     /// Drops what is there. Without `rx`, the receivers are gone.
     fn drain(&self, rx: Option<&mut Self::Rx>);
@@ -127,9 +133,9 @@ impl<T> Many<T> {
     }
 
     #[inline(always)]
-    fn pop_elsewhere(&self) -> Pop<T> {
+    fn pop_elsewhere(&self, patient: bool) -> Pop<T> {
         match self {
-            Many::Chain(chain) => chain.pop(),
+            Many::Chain(chain) => chain.get(patient),
             _ => Pop::Empty,
         }
     }
@@ -167,10 +173,28 @@ impl<T> Store<T> for Many<T> {
     }
 
     #[inline(always)]
-    fn push(&self, (): &mut (), message: &mut Option<T>) -> Push {
+    fn push(&self, (): &mut (), message: &mut Option<T>, patient: bool) -> Push {
         match self {
-            Many::Ring(ring) => ring.push(message),
+            Many::Ring(ring) => ring.put(message, patient),
             other => other.push_elsewhere(message),
+        }
+    }
+
+    #[inline(always)]
+    fn push_at_once(&self, (): &mut (), message: &mut Option<T>) -> bool {
+        match self {
+            Many::Ring(ring) => ring.push_at_once(message),
+            Many::Chain(chain) => chain.push_at_once(message),
+            Many::Meet(_) => false,
+        }
+    }
+
+    #[inline(always)]
+    fn pop_at_once(&self, (): &mut ()) -> Option<T> {
+        match self {
+            Many::Ring(ring) => ring.pop_at_once(),
+            Many::Chain(chain) => chain.pop_at_once(),
+            Many::Meet(_) => None,
         }
     }
 
@@ -199,10 +223,10 @@ impl<T> Store<T> for Many<T> {
     }
 
     #[inline(always)]
-    fn pop(&self, (): &mut ()) -> Pop<T> {
+    fn pop(&self, (): &mut (), patient: bool) -> Pop<T> {
         match self {
-            Many::Ring(ring) => ring.pop(),
-            other => other.pop_elsewhere(),
+            Many::Ring(ring) => ring.get(patient),
+            other => other.pop_elsewhere(patient),
         }
     }
 
@@ -352,8 +376,24 @@ impl<T> Store<T> for ToOne<T> {
     type Rx = Only<T>;
 
     #[inline(always)]
-    fn push(&self, (): &mut (), message: &mut Option<T>) -> Push {
-        either!(self, it => it.push(message))
+    fn push(&self, (): &mut (), message: &mut Option<T>, patient: bool) -> Push {
+        match self {
+            ToOne::Ring(ring) => ring.put(message, patient),
+            ToOne::Chain(chain) => chain.push(message),
+        }
+    }
+
+    #[inline(always)]
+    fn push_at_once(&self, (): &mut (), message: &mut Option<T>) -> bool {
+        either!(self, it => it.push_at_once(message))
+    }
+
+    #[inline(always)]
+    fn pop_at_once(&self, rx: &mut Only<T>) -> Option<T> {
+        match rx {
+            Only::Ring(ring) => ring.pop_at_once(),
+            Only::Chain(chain) => chain.pop_at_once(),
+        }
     }
 
     fn reserve(&self, (): &mut (), count: usize) -> Push {
@@ -369,10 +409,10 @@ impl<T> Store<T> for ToOne<T> {
     }
 
     #[inline(always)]
-    fn pop(&self, rx: &mut Only<T>) -> Pop<T> {
+    fn pop(&self, rx: &mut Only<T>, patient: bool) -> Pop<T> {
         match rx {
-            Only::Ring(ring) => ring.pop(),
-            Only::Chain(chain) => chain.pop(),
+            Only::Ring(ring) => ring.get(patient),
+            Only::Chain(chain) => chain.get(patient),
         }
     }
 

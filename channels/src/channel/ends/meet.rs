@@ -28,10 +28,10 @@ use std::task::{Poll, Waker};
 
 use super::decision::{self, Decision, Pair, Party};
 use super::shared::IsClosed;
-use crate::ring::Look;
+use crate::ring::{Backoff, Look};
 use crate::shim::Ordering::{Acquire, Relaxed, Release};
 use crate::shim::task::AtomicUsize;
-use crate::shim::{Arc, Mutex};
+use crate::shim::{Arc, Mutex, MutexGuard};
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -111,6 +111,32 @@ impl<T> Meet<T> {
         Meet { state: Mutex::new(state), first_offer: none(), first_want: none() }
     }
 
+    /// The lock. Who finds it taken stands back for a while first, so that the other side does several steps in a
+    /// row while the lock and what is under it stay with its processor: see `ring/pause.rs`.
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // A model would be outgrown.
+        if cfg!(filch_loom) {
+            return self.state.lock();
+        }
+        match self.state.try_lock() {
+            Some(state) => state,
+            None => self.lock_later(),
+        }
+    }
+
+    #[cold]
+    fn lock_later(&self) -> MutexGuard<'_, State<T>> {
+        let mut backoff = Backoff::new();
+        for _ in 0..2 {
+            backoff.turn();
+            if let Some(state) = self.state.try_lock() {
+                return state;
+            }
+        }
+        self.state.lock()
+    }
+
     /// Under the lock, after those who wait have changed.
     #[inline]
     fn show(&self, state: &State<T>) {
@@ -133,7 +159,7 @@ impl<T> Meet<T> {
         // Ordering: Relaxed: a guess, which saves a lock.
         let mut waker = if self.first_want.load(Relaxed) == usize::MAX { stay.cloned() } else { None };
         loop {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             if state.closed {
                 return Step::Closed;
             }
@@ -165,7 +191,7 @@ impl<T> Meet<T> {
         // Ordering: Relaxed, see `offer`.
         let mut waker = if self.first_offer.load(Relaxed) == usize::MAX { stay.cloned() } else { None };
         loop {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             match state.first_message(mine) {
                 Ok(Some((message, sender))) => {
                     state.received = state.received.wrapping_add(1);
@@ -202,7 +228,7 @@ impl<T> Meet<T> {
         }
         let mut fresh = None;
         loop {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             let Some(index) = state.offer_at(ticket) else { return Poll::Ready(Ok(())) };
             if state.closed {
                 let entry;
@@ -225,7 +251,7 @@ impl<T> Meet<T> {
     pub(super) fn poll_want(&self, ticket: usize, waker: &Waker) -> Poll<Result<T, IsClosed>> {
         let mut fresh = None;
         loop {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             if let Some(message) = state.take_handed(ticket) {
                 return Poll::Ready(Ok(message));
             }
@@ -250,7 +276,7 @@ impl<T> Meet<T> {
     /// Takes an offer back, into `message`. False: it is too late, the message was taken.
     #[must_use]
     pub(super) fn withdraw_offer(&self, ticket: usize, message: &mut Option<T>) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let Some(index) = state.offer_at(ticket) else { return false };
         let entry;
         (entry, *message) = state.take_offer(index);
@@ -263,7 +289,7 @@ impl<T> Meet<T> {
     /// Takes a want back. Some: it is too late, here is the message.
     #[must_use]
     pub(super) fn withdraw_want(&self, ticket: usize) -> Option<T> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let index = state.want_at(ticket);
         let entry = index.and_then(|index| state.wants.remove(index));
         let message = state.take_handed(ticket);
@@ -276,7 +302,7 @@ impl<T> Meet<T> {
     /// Hands a message on that was taken and will not be looked at. This one must be woken, if any.
     #[must_use]
     pub(super) fn hand_on(&self, message: T) -> Option<Waker> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.received = state.received.wrapping_sub(1);
         let Ok(Some(want)) = state.first_want(None) else {
             state.strays.push_front(message);
@@ -290,7 +316,7 @@ impl<T> Meet<T> {
     /// `None`: that was so already. All of these must be woken.
     #[must_use]
     pub(super) fn close(&self) -> Option<Vec<Waker>> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if mem::replace(&mut state.closed, true) {
             return None;
         }
@@ -300,23 +326,23 @@ impl<T> Meet<T> {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.state.lock().closed
+        self.lock().closed
     }
 
     /// Drops what nobody has come for.
     pub(super) fn drain(&self) {
-        let strays = mem::take(&mut self.state.lock().strays);
+        let strays = mem::take(&mut self.lock().strays);
         drop(strays);
     }
 
     /// How many senders wait, and how many receivers.
     pub(super) fn waiting(&self) -> (usize, usize) {
-        let state = self.state.lock();
+        let state = self.lock();
         (state.offers.len(), state.wants.len())
     }
 
     pub(super) fn look(&self) -> Look {
-        let state = self.state.lock();
+        let state = self.lock();
         Look {
             len: state.strays.len() + state.handed.len(),
             reserved: 0,

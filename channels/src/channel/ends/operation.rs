@@ -7,6 +7,8 @@
 
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomPinned;
+use std::mem;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -17,6 +19,8 @@ use pin_project_lite::pin_project;
 use super::decision::Party;
 use crate::block;
 use crate::probe::{self, Wait};
+use crate::shim::Ordering::Relaxed;
+use crate::shim::task::AtomicU32;
 use crate::wait_queue::Waiter;
 
 pin_project! {
@@ -24,17 +28,21 @@ pin_project! {
     #[derive(Debug)]
     pub struct Place {
         // Made when there is something to wait for.
-        #[pin]
-        pub waiter: Option<Waiter>,
+        pub waiter: Option<Pin<Box<Waiter>>>,
         // Its number in a `Meet`; 0: it is in none.
         pub ticket: usize,
+        // Has let the other tasks have a turn, before it gets in line: see [`Hope`].
+        pub hopes: bool,
+        // So that a waiter may lie here itself one day.
+        #[pin]
+        pinned: PhantomPinned,
     }
 }
 
 impl Place {
     #[inline]
     pub(crate) fn new() -> Place {
-        Place { waiter: None, ticket: 0 }
+        Place { waiter: None, ticket: 0, hopes: false, pinned: PhantomPinned }
     }
 
     /// Whether it waits, or has waited, for anything.
@@ -43,13 +51,42 @@ impl Place {
         self.waiter.is_some() || self.ticket != 0
     }
 
-    /// What stands in line. It is made now if it has to be: it is large, and most operations never wait.
+    /// What stands in line. It is made now if it has to be, and apart: it is large, and most operations never
+    /// wait.
     pub(super) fn waiter(self: Pin<&mut Self>) -> Pin<&mut Waiter> {
-        let mut waiter = self.project().waiter;
-        if waiter.is_none() {
-            waiter.set(Some(Waiter::new()));
-        }
-        waiter.as_pin_mut().unwrap_or_else(|| unreachable!("set above"))
+        self.project().waiter.get_or_insert_with(|| Box::pin(Waiter::new())).as_mut()
+    }
+}
+
+/// Whether it is worth while to let the other tasks have a turn before one gets in line.
+///
+/// To wait costs several locked operations on either side, and where a worker is idle it is woken for it, as there
+/// are more tasks then than before. Mostly the other side is next in the queue of this worker, and one turn of
+/// it makes all of that needless. So under a runtime with the probe, where a turn costs next to nothing, a task
+/// looks once more after one. Elsewhere nobody hopes: to be polled again may be dear there.
+#[derive(Debug)]
+pub struct Hope {
+    /// How often it is left out, as it was in vain.
+    rest: AtomicU32,
+}
+
+/// How often one gets in line at once, after hope was vain.
+const REST: u32 = 3;
+
+impl Hope {
+    pub(super) fn new() -> Hope {
+        Hope { rest: AtomicU32::new(0) }
+    }
+
+    fn is_due(&self) -> bool {
+        // Ordering: Relaxed, here and below: it guards nothing, and that a change of it is lost does no harm.
+        let left = self.rest.load(Relaxed);
+        self.rest.store(left.saturating_sub(1), Relaxed);
+        left == 0
+    }
+
+    fn was_vain(&self) {
+        self.rest.store(REST, Relaxed);
     }
 }
 
@@ -68,6 +105,19 @@ pub trait Work {
     /// Does it, if that can be done without waiting, and without having waited before.
     #[doc(hidden)]
     fn attempt(&mut self) -> Option<Self::Output>;
+
+    /// Does it, if that takes a few steps only, as it mostly does. None: [`poll`](Self::poll) has to see.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn at_once(&mut self) -> Option<Self::Output> {
+        None
+    }
+
+    /// Whether the other side may make it needless to wait.
+    #[doc(hidden)]
+    fn hope(&self) -> Option<&Hope> {
+        None
+    }
 
     /// Does it, or waits. As one of a group, it does nothing once the group has decided, and decides when it
     /// does something.
@@ -94,7 +144,7 @@ pub trait Work {
     /// Leaves. Some: it has been done, by the other side.
     #[doc(hidden)]
     fn leave(&mut self, place: Pin<&mut Place>) -> Option<Self::Output> {
-        place.project().waiter.set(None);
+        *place.project().waiter = None;
         None
     }
 
@@ -183,11 +233,45 @@ impl<W: Work> Future for Operation<W> {
     type Output = W::Output;
 
     #[inline(always)]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<W::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<W::Output> {
+        // The usual case in a few steps; all others go the long way, which begins anew.
+        if !self.place.is_taken() && probe::try_spend() {
+            if let Some(output) = self.as_mut().project().work.at_once() {
+                return Poll::Ready(output);
+            }
+            probe::unspend();
+        }
+        self.poll_slowly(cx)
+    }
+}
+
+impl<W: Work> Operation<W> {
+    /// All of it, from the budget on.
+    #[inline(never)]
+    fn poll_slowly(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<W::Output> {
         ready!(probe::poll_spend(cx));
-        let this = self.project();
+        let mut this = self.project();
+        let mut hoped = false;
+        if !this.place.is_taken() {
+            if let Some(hope) = this.work.hope() {
+                hoped = mem::take(this.place.as_mut().project().hopes);
+                if !hoped && hope.is_due() {
+                    if let Some(output) = this.work.attempt() {
+                        return Poll::Ready(output);
+                    }
+                    if probe::yield_once(cx) {
+                        probe::unspend();
+                        *this.place.project().hopes = true;
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
         let polled = this.work.poll(this.place, None, cx);
         if polled.is_pending() {
+            if hoped {
+                this.work.hope().into_iter().for_each(Hope::was_vain);
+            }
             probe::unspend();
             probe::waiting(W::WAIT, this.work.address(), Some(this.location));
         }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::decision::Party;
 use super::kind::{Kind, Rx, Store};
 use super::meet::{Meet, Step};
-use super::operation::{Operation, Place, Work, debug_by_name};
+use super::operation::{Hope, Operation, Place, Work, debug_by_name};
 use super::shared::{IsClosed, Shared, State, poll_units, tell};
 use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::probe::Wait;
@@ -43,7 +43,7 @@ impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
             };
         }
         let mut answer = None;
-        let taken = shared.messages.try_claim(|| match shared.store.pop(self.rx.borrow_mut()) {
+        let taken = shared.messages.try_claim(|| match shared.store.pop(self.rx.borrow_mut(), true) {
             Pop::Got(message) => Some(message),
             other => {
                 answer = Some(other);
@@ -70,7 +70,6 @@ impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
     }
 
     /// The answer to a receiver of a container.
-    #[inline(always)]
     fn finish(&self, answer: Result<T, IsClosed>) -> Result<T, RecvError> {
         let message = answer.map_err(|IsClosed| RecvError)?;
         self.shared.received();
@@ -89,7 +88,6 @@ impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
     }
 
     /// What a poll does that does not find a message at once.
-    #[inline(never)]
     fn wait(
         &mut self,
         place: Pin<&mut Place>,
@@ -101,7 +99,7 @@ impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
             return self.poll_meet(meet, place, party, cx);
         }
         let rx = self.rx.borrow_mut();
-        let (units, mut take) = (|| shared.store.ready(), || shared.take_message(rx));
+        let (units, mut take) = (|| shared.store.ready(), || shared.take_message(rx, false));
         let answer = ready!(poll_units(&shared.messages, place, 1, &units, &mut take, party, cx));
         Poll::Ready(self.finish(answer))
     }
@@ -153,7 +151,21 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Receive<'_, T, K, R> {
         }
     }
 
+    fn hope(&self) -> Option<&Hope> {
+        self.shared.store.meet().is_none().then_some(&self.shared.hope_for_messages)
+    }
+
     #[inline(always)]
+    fn at_once(&mut self) -> Option<Result<T, RecvError>> {
+        let shared = self.shared;
+        if !shared.messages.may_barge() {
+            return None;
+        }
+        let message = shared.store.pop_at_once(self.rx.borrow_mut())?;
+        shared.received();
+        Some(Ok(message))
+    }
+
     fn poll(
         &mut self,
         place: Pin<&mut Place>,
@@ -161,8 +173,10 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Receive<'_, T, K, R> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, RecvError>> {
         let shared = self.shared;
-        if place.waiter.is_none() && party.is_none() && shared.messages.may_barge() {
-            if let Some(answer) = shared.take_message(self.rx.borrow_mut()) {
+        // Patience means nothing in a model, which would be outgrown by one try more; the line tries as well.
+        let tries = !cfg!(filch_loom) && place.waiter.is_none() && party.is_none();
+        if tries && shared.messages.may_barge() {
+            if let Some(answer) = shared.take_message(self.rx.borrow_mut(), true) {
                 return Poll::Ready(self.finish(answer));
             }
         }
@@ -174,8 +188,8 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Receive<'_, T, K, R> {
     }
 
     fn leave(&mut self, place: Pin<&mut Place>) -> Option<Result<T, RecvError>> {
-        let mut place = place.project();
-        place.waiter.set(None);
+        let place = place.project();
+        *place.waiter = None;
         match (std::mem::take(place.ticket), self.shared.store.meet()) {
             (0, _) | (_, None) => None,
             (ticket, Some(meet)) => meet.withdraw_want(ticket).map(Ok),

@@ -6,7 +6,8 @@
 //!
 //! # What a message costs
 //! While nobody waits: a read-modify-write to send and one to receive (each claims a place), and a load of two
-//! waiting words on either side. The lock of a line is touched only when somebody stands in it.
+//! waiting words on either side. The lock of a line is touched only when somebody stands in it. The short way
+//! (`Work::at_once`) does that and has no loop in it; whatever it does not know how to do goes the long way.
 //!
 //! # Why no wake-up is lost
 //! To both lines the container is a stock of *units*: free places, and messages that are ready. Each is put
@@ -39,7 +40,7 @@ use std::task::{Context, Poll, Waker};
 use super::decision::Party;
 use super::flow::Flow;
 use super::kind::{Kind, Rx, Store, Tx};
-use super::operation::Place;
+use super::operation::{Hope, Place};
 use crate::ring::{Pop, Push};
 use crate::shim::Arc;
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed};
@@ -54,6 +55,9 @@ pub(super) struct Shared<T, K: Kind> {
     pub(super) room: WaitQueue,
     /// Receivers wait here; the units are messages.
     pub(super) messages: WaitQueue,
+    /// Of those who would wait in `room`, and in `messages`.
+    pub(super) hope_for_room: Hope,
+    pub(super) hope_for_messages: Hope,
     /// Here one waits for `close`.
     pub(super) end: WaitQueue,
     pub(super) senders: AtomicUsize,
@@ -72,6 +76,8 @@ impl<T, K: Kind> Shared<T, K> {
             store,
             room: WaitQueue::new(),
             messages: WaitQueue::new(),
+            hope_for_room: Hope::new(),
+            hope_for_messages: Hope::new(),
             end: WaitQueue::new(),
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(1),
@@ -80,14 +86,15 @@ impl<T, K: Kind> Shared<T, K> {
     }
 
     /// What `poll_claim` and its kin take, for a sender. Takes the message out of `message` when that is
-    /// sent.
+    /// sent. Nobody is `patient` under the lock of a line.
     #[inline(always)]
     pub(super) fn take_room(
         &self,
         tx: &mut Tx<T, K>,
         message: &mut Option<T>,
+        patient: bool,
     ) -> Option<Result<(), IsClosed>> {
-        answer(self.store.push(tx, message))
+        answer(self.store.push(tx, message, patient))
     }
 
     /// The same for a reservation.
@@ -97,8 +104,8 @@ impl<T, K: Kind> Shared<T, K> {
 
     /// What `poll_claim` and its kin take, for a receiver.
     #[inline(always)]
-    pub(super) fn take_message(&self, rx: &mut Rx<T, K>) -> Option<Result<T, IsClosed>> {
-        match self.store.pop(rx) {
+    pub(super) fn take_message(&self, rx: &mut Rx<T, K>, patient: bool) -> Option<Result<T, IsClosed>> {
+        match self.store.pop(rx, patient) {
             Pop::Got(message) => Some(Ok(message)),
             Pop::Closed => Some(Err(IsClosed)),
             Pop::Empty => None,
@@ -108,6 +115,14 @@ impl<T, K: Kind> Shared<T, K> {
     /// To be called after each message that was put in.
     #[inline(always)]
     pub(super) fn sent(&self) {
+        if self.messages.must_release() || self.flow.is_some() {
+            self.tell_of_sent();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_of_sent(&self) {
         self.messages.release(|| self.store.ready());
         if let Some(flow) = &self.flow {
             flow.moved(|| self.store.look().len);
@@ -117,6 +132,14 @@ impl<T, K: Kind> Shared<T, K> {
     /// To be called after each message that was taken out.
     #[inline(always)]
     pub(super) fn received(&self) {
+        if self.room.must_release() || self.flow.is_some() {
+            self.tell_of_received();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_of_received(&self) {
         self.room.release(|| self.store.free());
         if let Some(flow) = &self.flow {
             flow.moved(|| self.store.look().len);
@@ -276,7 +299,7 @@ pub(super) fn poll_units<R>(
     let take = || party.decision.claim(party.number, &mut *take);
     let polled = place.as_mut().waiter().poll_claim(line, need, units, take, cx);
     if polled.is_pending() && party.decision.get().is_some() {
-        place.project().waiter.set(None);
+        *place.project().waiter = None;
         line.release_after_store(units);
     }
     polled.map(taken)
@@ -320,7 +343,8 @@ pub struct Stats {
     pub waiting_send: usize,
     /// Tasks and threads that wait for a message.
     pub waiting_recv: usize,
-    /// The most messages that were in it at any time.
+    /// The most messages that were in it at any time. In an unbounded channel there may have been an eighth
+    /// more, once there were 512.
     pub peak: usize,
     /// Messages that went in since the beginning. Wraps, after 2^40 at the least when there is room for a
     /// million or less.

@@ -24,6 +24,12 @@ fn one_notification_is_stored() {
     CONST.notified_blocking();
     CONST.notify_one();
     assert!(CONST.notified_timeout(Duration::MAX));
+    assert!(!CONST.try_notified());
+    assert!(!CONST.notified_deadline(Instant::now()));
+    CONST.notify_one();
+    assert!(CONST.try_notified());
+    CONST.notify_one();
+    assert!(CONST.notified_deadline(Instant::now()), "what is there at the deadline wins");
 }
 
 #[test]

@@ -382,8 +382,11 @@ fn ageing_may_begin_late_and_starts_from_nothing() {
 
 #[test]
 fn memory_of_a_burst_goes_back() {
-    let mut stores =
-        [Store::Fifo(VecDeque::new()), Store::Lifo(Vec::new()), Store::Lowest(Heap::new(u32::cmp))];
+    let mut stores = [
+        Store::Fifo(VecDeque::new()),
+        Store::Lifo(Vec::new()),
+        Store::Lowest(Heap::new(heap::Order::<u32>::own())),
+    ];
     for store in &mut stores {
         for number in 0..10_000 {
             store.push(&mut Some(number));

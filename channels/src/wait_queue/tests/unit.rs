@@ -411,6 +411,27 @@ fn a_leaked_future_does_not_lead_settling_astray() {
 }
 
 #[test]
+fn who_made_use_of_its_invitation_has_nothing_to_settle() {
+    let pool = Arc::new(Pool::new(0));
+    let task = FakeTask::new(1);
+    let mut futures = [claim(&pool, 1), claim(&pool, 1)];
+    for future in &mut futures {
+        assert!(task.poll_one(future.as_mut()).is_pending());
+    }
+    pool.put(2);
+    let core = Arc::downgrade(pool.queue.core());
+    task.poll(|cx| {
+        let [first, second] = &mut futures;
+        assert!(first.as_mut().poll(cx).is_ready());
+        assert!(!task.header.grant.load(SeqCst).is_null(), "the other one is invited still");
+        assert!(second.as_mut().poll(cx).is_ready());
+        assert!(task.header.grant.load(SeqCst).is_null());
+    });
+    drop((futures, pool));
+    assert_eq!(core.strong_count(), 0);
+}
+
+#[test]
 fn the_header_gives_back_a_grant_that_was_never_settled() {
     let pool = Arc::new(Pool::new(0));
     let task = FakeTask::new(1);

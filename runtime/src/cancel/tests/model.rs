@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 
-use crate::cancel::tree::Owner;
+use crate::cancel::tree::{Node, Owner};
 use crate::shim::{Arc, model, thread};
 use crate::util::block;
 
@@ -13,7 +13,7 @@ fn root() -> Arc<Owner<u32>> {
 }
 
 fn child(parent: &Arc<Owner<u32>>) -> Arc<Owner<u32>> {
-    Arc::new(parent.child())
+    Arc::new(Owner::child(parent))
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn a_child_that_is_born_meanwhile_is_cancelled_too() {
         let parent = root();
         let canceller = {
             let parent = parent.clone();
-            thread::spawn(move || assert!(parent.node.cancel(&7)))
+            thread::spawn(move || assert!(Node::cancel(&parent.node, &7)))
         };
         let born = child(&parent);
         let grandchild = child(&born);
@@ -40,9 +40,9 @@ fn who_returns_from_a_cancellation_finds_all_below_cancelled() {
         let bottom = child(&middle);
         let other = {
             let middle = middle.clone();
-            thread::spawn(move || middle.node.cancel(&1))
+            thread::spawn(move || Node::cancel(&middle.node, &1))
         };
-        top.node.cancel(&2);
+        Node::cancel(&top.node, &2);
         // Also if the other one is still on its way down.
         let seen = (*middle.node.reason().unwrap(), *bottom.node.reason().unwrap());
         let was_first = other.join().unwrap();
@@ -64,7 +64,7 @@ fn who_waits_for_a_child_is_woken_whoever_drops_what() {
             assert_eq!(node.reason(), Some(&3));
         });
         let dropper = thread::spawn(move || drop(gone));
-        parent.node.cancel(&3);
+        Node::cancel(&parent.node, &3);
         dropper.join().unwrap();
         waiter.join().unwrap();
         assert_eq!(parent.children(), 0);

@@ -23,7 +23,7 @@ use crate::process::Stdio;
 /// Two connected ends, on each of which values of type `T` can be sent and received: `multiprocessing.Pipe`.
 ///
 /// The other end may go to another process: as its input, for one that is started by
-/// [`Command`](super::Command).
+/// [`Command`](crate::process::Command).
 ///
 /// # Errors
 /// When there are no descriptors left, and outside of a runtime.

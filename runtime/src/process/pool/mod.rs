@@ -3,7 +3,7 @@
 //!
 //! Owns the public face. `job` is the table of functions, `worker` the child's side, `frame` what passes
 //! between. In the parent `shared` has the queue, `crew` a task for each process, `link` the process, `call`
-//! the handles. `connection` and `queue` carry values between processes that have no such pool. Called by
+//! the handles. `connection`, `queue` and `remote` carry values between processes that have no such pool. Called by
 //! user code.
 #![deny(unsafe_code)] // Not `forbid`: that would reach `inherit`.
 
@@ -16,6 +16,7 @@ mod inherit;
 mod job;
 mod link;
 mod queue;
+mod remote;
 mod shared;
 mod worker;
 
@@ -36,7 +37,8 @@ pub use call::{Apply, Call, Map, Outputs, Unordered};
 pub use connection::{Connection, pipe};
 pub use error::JobError;
 pub use job::{AnyJob, Job};
-pub use queue::{Queue, QueueError, RemoteQueue};
+pub use queue::{Queue, QueueError};
+pub use remote::RemoteQueue;
 pub use worker::init;
 
 /// How many processes a pool may have.

@@ -364,13 +364,47 @@ fn a_report_says_what_a_task_waits_for() {
     let task = FakeTask::new(1);
     let mut receiving = pin!(rx.recv());
     assert!(task.poll_one(receiving.as_mut()).is_pending());
+    // The others have a turn first.
+    assert_eq!((task.header.wait().0, task.wakes.get()), (Wait::Yield, 1));
+    assert!(task.poll_one(receiving.as_mut()).is_pending());
     let (kind, resource, location) = task.header.wait();
     assert_eq!((kind, location.unwrap().file()), (Wait::Recv, file!()));
     tx.try_send(1).unwrap();
     assert!(task.poll_one(receiving.as_mut()).is_ready());
     tx.try_send(2).unwrap();
-    assert!(task.poll_one(pin!(tx.send(3))).is_pending());
+    let mut sending = pin!(tx.send(3));
+    assert!(task.poll_one(sending.as_mut()).is_pending());
+    assert!(task.poll_one(sending.as_mut()).is_pending());
     assert_eq!((task.header.wait().0, task.header.wait().1), (Wait::Send, resource));
+}
+
+/// A task that found nothing is polled again before it gets in line; when that is in vain, the next few times it
+/// gets in line at once, and then it tries again.
+#[test]
+fn a_task_looks_once_more_before_it_waits() {
+    let (tx, rx) = bounded(1);
+    let task = FakeTask::new(1);
+    let in_line = || rx.stats().waiting_recv;
+    let turns = |answer: bool| {
+        let before = task.wakes.get();
+        let mut receiving = pin!(rx.recv());
+        assert!(task.poll_one(receiving.as_mut()).is_pending());
+        let yielded = task.wakes.get() > before;
+        assert_eq!(in_line(), usize::from(!yielded));
+        if yielded && !answer {
+            assert!(task.poll_one(receiving.as_mut()).is_pending());
+            assert_eq!(in_line(), 1);
+        }
+        let wakes = task.wakes.get();
+        tx.try_send(1).unwrap();
+        assert_eq!(task.wakes.get() > wakes, !yielded || !answer);
+        assert_eq!(task.poll_one(receiving.as_mut()), Poll::Ready(Ok(1)));
+        yielded
+    };
+    // It was not in vain, so it is done again.
+    assert!(turns(true) && turns(true));
+    assert!(turns(false));
+    assert_eq!([turns(false), turns(false), turns(false), turns(true)], [false, false, false, true]);
 }
 
 /// Two receives of one task, of which it polls only the second: the invitation of the first does not stay with it.
@@ -380,12 +414,18 @@ fn an_invitation_that_is_not_taken_up_passes_on() {
     let (sleepy, other) = (FakeTask::new(1), FakeTask::new(2));
     let mut first = pin!(rx.recv());
     let mut second = pin!(rx.recv());
-    assert!(sleepy.poll_one(first.as_mut()).is_pending());
-    assert!(other.poll_one(second.as_mut()).is_pending());
+    for _ in 0..2 {
+        assert!(sleepy.poll_one(first.as_mut()).is_pending());
+    }
+    for _ in 0..2 {
+        assert!(other.poll_one(second.as_mut()).is_pending());
+    }
+    let wakes = |task: &FakeTask| task.wakes.get();
+    let (before, others) = (wakes(&sleepy), wakes(&other));
     tx.try_send(1).unwrap();
-    assert_eq!((sleepy.wakes.get(), other.wakes.get()), (1, 0));
+    assert_eq!((wakes(&sleepy), wakes(&other)), (before + 1, others));
     sleepy.poll(|_| ());
-    assert_eq!(other.wakes.get(), 1);
+    assert_eq!(wakes(&other), others + 1);
     assert_eq!(other.poll_one(second.as_mut()), Poll::Ready(Ok(1)));
 }
 
