@@ -82,7 +82,7 @@ impl Log {
 
 /// Does job `number`, or fails.
 fn work(number: u32, log: &Log) {
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         // As a panic, without the message of one.
         resume_unwind(Box::new(format!("job {number:05} failed")));
     }
