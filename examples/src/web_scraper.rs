@@ -82,8 +82,11 @@ impl fmt::Display for Scraped {
     }
 }
 
+/// A path, and what comes of it.
+type Expected = (&'static str, Result<(u16, Option<&'static str>), Failure>);
+
 /// A status without a title, or the title of a page, or what goes wrong: for each page of the list what comes of it.
-const EXPECTED: [(&str, Result<(u16, Option<&str>), Failure>); 8] = [
+const EXPECTED: [Expected; 8] = [
     ("/page/7", Err(Failure::Timeout)),
     ("/", Ok((200, Some("Start")))),
     ("/page/3", Ok((200, Some("Page 3")))),
@@ -193,7 +196,7 @@ impl Halves for Plan {
 
 fn tell(story: &mut Story, plan: &Plan, all: &[Scraped], at_once: &AtOnce) {
     all.iter().for_each(|one| story.note(one));
-    let nobody = ("/nobody", Err(Failure::Connect));
+    let nobody: Expected = ("/nobody", Err(Failure::Connect));
     let expected = EXPECTED.into_iter().chain([nobody]).map(|(path, result)| Scraped {
         path: path.into(),
         result: result.map(|(status, title)| (status, title.map(str::to_owned))),

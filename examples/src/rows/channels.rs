@@ -115,7 +115,7 @@ fn select_on_threads(story: &mut Story) {
         .select_blocking();
     let (left, expected) = (rx.len() + other_rx.len(), if chosen.0 == "one" { Ok(1) } else { Ok(2) });
     story.equal("of two that can be done, exactly one is", (chosen.1, left), (expected, 1));
-    (rx.try_iter().for_each(drop), other_rx.try_iter().for_each(drop));
+    rx.try_iter().chain(other_rx.try_iter()).for_each(drop);
     tx.send_blocking(3).expect("there is room");
     let mut message = Some(4);
     let chosen = Select::new()
@@ -141,7 +141,7 @@ fn select(story: &mut Story) {
             .await;
         let (left, expected) = (rx.len() + other_rx.len(), if chosen.0 == "one" { Ok(1) } else { Ok(2) });
         story.equal("of two that can be done, exactly one is", (chosen.1, left), (expected, 1));
-        (rx.try_iter().for_each(drop), other_rx.try_iter().for_each(drop));
+        rx.try_iter().chain(other_rx.try_iter()).for_each(drop);
         tx.send(3).await.expect("there is room");
         let chosen = filch::select! {
             _ = tx.send(4) => "sent into a full one",

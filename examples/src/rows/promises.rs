@@ -67,7 +67,7 @@ fn chain(story: &mut Story) {
 /// Settles after so many milliseconds: an error if they are odd.
 async fn settles(after: u64) -> Result<u64, u64> {
     sleep(ms(after)).await;
-    if after % 2 == 0 { Ok(after) } else { Err(after) }
+    if after.is_multiple_of(2) { Ok(after) } else { Err(after) }
 }
 
 fn all(story: &mut Story) {

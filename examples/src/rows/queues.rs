@@ -342,7 +342,9 @@ fn orders_on_threads(story: &mut Story) {
     JOBS.iter().for_each(|job| lowest.put_blocking(*job).expect("it is open"));
     (1..=3).for_each(|n| last_in.put_blocking(n).expect("it is open"));
     [9, 1, 2, 3, 4].iter().for_each(|n| aged.put_blocking(*n).expect("it is open"));
-    (lowest.close(), last_in.close(), aged.close());
+    lowest.close();
+    last_in.close();
+    aged.close();
     let lowest: Vec<_> = std::iter::from_fn(|| lowest.get_blocking().ok()).map(|job| job.1).collect();
     let last_in: Vec<_> = std::iter::from_fn(|| last_in.get_blocking().ok()).collect();
     let aged: Vec<_> = std::iter::from_fn(|| aged.get_blocking().ok()).collect();
