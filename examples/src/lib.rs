@@ -5,6 +5,7 @@
 #![deny(unsafe_code)] // Not `forbid`: that would reach the memory that processes share.
 
 pub mod async_generator;
+pub mod background_queue;
 pub mod bank_account;
 pub mod bounded_buffer;
 pub mod chat;
@@ -12,8 +13,11 @@ pub mod connection_pool;
 pub mod context_manager;
 pub mod counters;
 pub mod crawler;
+pub mod data_pipeline;
+pub mod deadlock;
 pub mod debounce_throttle;
 pub mod dining_philosophers;
+pub mod event_loop_order;
 pub mod fair_lock;
 pub mod gather_errors;
 pub mod http_server;
@@ -24,9 +28,11 @@ pub mod prime_sieve;
 pub mod process_pool;
 pub mod producer_consumer;
 pub mod promises;
+pub mod race_conditions;
 pub mod rate_limited_client;
 pub mod readers_writers;
 pub mod retry_backoff;
+pub mod rows;
 pub mod sequential_concurrent;
 pub mod shared_memory;
 pub mod starvation;
@@ -34,6 +40,7 @@ pub mod stop;
 pub mod story;
 pub mod timeouts;
 pub mod tour;
+pub mod web_scraper;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -67,6 +74,12 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "counters", about: counters::ABOUT, run: counters::run },
     Demo { name: "dining_philosophers", about: dining_philosophers::ABOUT, run: dining_philosophers::run },
     Demo { name: "prime_sieve", about: prime_sieve::ABOUT, run: prime_sieve::run },
+    Demo { name: "event_loop_order", about: event_loop_order::ABOUT, run: event_loop_order::run },
+    Demo { name: "race_conditions", about: race_conditions::ABOUT, run: race_conditions::run },
+    Demo { name: "deadlock", about: deadlock::ABOUT, run: deadlock::run },
+    Demo { name: "background_queue", about: background_queue::ABOUT, run: background_queue::run },
+    Demo { name: "data_pipeline", about: data_pipeline::ABOUT, run: data_pipeline::run },
+    Demo { name: "web_scraper", about: web_scraper::ABOUT, run: web_scraper::run },
     Demo { name: "hybrid_channel", about: hybrid_channel::ABOUT, run: hybrid_channel::run },
     Demo { name: "process_pool", about: process_pool::ABOUT, run: process_pool::run },
     Demo { name: "shared_memory", about: shared_memory::ABOUT, run: shared_memory::run },
@@ -86,6 +99,7 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "retry_backoff", about: retry_backoff::ABOUT, run: retry_backoff::run },
     Demo { name: "livelock", about: livelock::ABOUT, run: livelock::run },
     Demo { name: "starvation", about: starvation::ABOUT, run: starvation::run },
+    Demo { name: "rows", about: rows::ABOUT, run: rows::run },
 ];
 
 /// What other processes of a program can be asked to run. Every program with a demo that has processes of its
@@ -107,6 +121,9 @@ pub fn init() {
         &manager::COUNT,
         &manager::SIGN,
         &manager::CRASH,
+        &rows::COUNT_HERE,
+        &rows::PAST_THE_GUARD,
+        &rows::LOOP,
     ]);
 }
 
@@ -119,7 +136,11 @@ pub fn dispatch(mut arguments: Vec<OsString>) -> ExitCode {
         None => String::from_utf8_lossy(arguments[1].as_encoded_bytes()).into_owned(),
     };
     if name == "list" {
-        print!("{}", list());
+        print!(
+            "{}\nThe rows of the guides' catalogue, which `rows` runs, and on what:\n{}",
+            list(),
+            rows::list()
+        );
         return ExitCode::SUCCESS;
     }
     match DEMOS.iter().find(|demo| demo.name == name) {
@@ -178,7 +199,7 @@ mod tests {
 
     /// Those of which the program starts itself again, which this one must not: `tests/processes.rs` runs
     /// them.
-    const PROCESSES: [&str; 3] = ["process_pool", "shared_memory", "manager"];
+    const PROCESSES: [&str; 4] = ["process_pool", "shared_memory", "manager", "rows"];
 
     #[test]
     fn every_demo_that_ends_succeeds_without_arguments() {

@@ -1,4 +1,4 @@
-//! The promise: the demos that start processes succeed, with their defaults and with odd numbers.
+//! The promise: the demos that start processes succeed, with their defaults and with odd numbers; and every row does.
 #![allow(missing_docs)]
 
 use std::process::ExitCode;
@@ -12,6 +12,8 @@ fn main() -> ExitCode {
         "shared_memory --processes 3 --times 10 --cells 1",
         "manager",
         "manager --processes 1 --times 3 --workers 1",
+        // Every row of the guides' catalogue, those about processes among them.
+        "rows",
     ] {
         let arguments = ["tour"].into_iter().chain(words.split(' ')).map(Into::into).collect();
         if filch_examples::dispatch(arguments) != ExitCode::SUCCESS {

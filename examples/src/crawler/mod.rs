@@ -20,6 +20,9 @@ pub use site::{SiteServer, serve_site};
 pub use tasks::crawl;
 pub use threads::crawl_with_threads;
 
+pub(crate) use tasks::fetch;
+pub(crate) use threads::fetch as fetch_blocking;
+
 pub(crate) const ABOUT: &str =
     "fetches a whole site with bounded concurrency, on tasks and on threads side by side";
 

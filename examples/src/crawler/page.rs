@@ -105,6 +105,8 @@ pub struct Fetched {
     pub bytes: usize,
     /// Where its links lead, or its redirection; on the same host.
     pub links: Vec<Address>,
+    /// Its title, if it is a page that has one.
+    pub title: Option<String>,
 }
 
 impl Fetched {
@@ -116,13 +118,15 @@ impl Fetched {
         is_html: bool,
         body: &[u8],
     ) -> Fetched {
-        let mut links: Vec<Address> = Vec::new();
+        let (mut links, mut title): (Vec<Address>, _) = (Vec::new(), None);
         if (300..400).contains(&status) {
             links.extend(location.and_then(|link| at.follow(link)));
         } else if is_html && status == 200 {
-            links.extend(find_links(&String::from_utf8_lossy(body)).filter_map(|link| at.follow(&link)));
+            let page = String::from_utf8_lossy(body);
+            links.extend(find_links(&page).filter_map(|link| at.follow(&link)));
+            title = find_title(&page).map(str::to_owned);
         }
-        Fetched { status, bytes: body.len(), links }
+        Fetched { status, bytes: body.len(), links, title }
     }
 }
 
@@ -133,6 +137,12 @@ fn find_links(page: &str) -> impl Iterator<Item = String> + '_ {
         let end = after[1..].find(quote)?;
         Some(after[1..=end].replace("&amp;", "&"))
     })
+}
+
+/// Finds what the first `title` of a page encloses.
+fn find_title(page: &str) -> Option<&str> {
+    let (_, after) = page.split_once("<title>")?;
+    after.split_once("</title>").map(|(title, _)| title.trim())
 }
 
 /// Why a page could not be fetched.
@@ -202,5 +212,12 @@ mod tests {
     fn links_are_found_in_either_quotes_and_unfinished_ones_are_not() {
         let page = "<a href=\"/a?x&amp;y\">.<a href='/b'>.<a href=c>.<a href=\"/d";
         assert_eq!(find_links(page).collect::<Vec<_>>(), ["/a?x&y", "/b"]);
+    }
+
+    #[test]
+    fn the_title_is_what_the_first_one_encloses() {
+        assert_eq!(find_title("<p><title> A b </title><title>C</title>"), Some("A b"));
+        assert_eq!(find_title("<title>unfinished"), None);
+        assert_eq!(find_title("no title"), None);
     }
 }

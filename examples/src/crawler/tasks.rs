@@ -64,7 +64,7 @@ pub async fn crawl(start: Address, limits: Limits, mut live: impl FnMut(Progress
 }
 
 /// Fetches one page over a connection of its own.
-async fn fetch(address: &Address, bytes: usize) -> Result<Fetched, Failure> {
+pub(crate) async fn fetch(address: &Address, bytes: usize) -> Result<Fetched, Failure> {
     let stream = TcpStream::connect(address.host_and_port()).await.map_err(|_| Failure::Connect)?;
     let (mut sender, connection) =
         http1::handshake(filch::hyper::Io::new(stream)).await.map_err(|_| Failure::Broken)?;

@@ -92,7 +92,7 @@ fn worker(shared: &Shared, limits: Limits, live: &impl Fn(Progress)) {
 }
 
 /// Fetches one page. HTTP/1.0, so that no answer comes in chunks.
-fn fetch(address: &Address, limits: Limits) -> Result<Fetched, Failure> {
+pub(crate) fn fetch(address: &Address, limits: Limits) -> Result<Fetched, Failure> {
     let deadline = Instant::now() + limits.timeout();
     let left = || match deadline.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(Failure::Timeout),
