@@ -53,8 +53,9 @@ fn a_read_allocates_nothing() {
             file.read_exact(&mut buf).await.unwrap();
         }
         let made = ALLOCATIONS.load(Relaxed) - before;
-        // 4,000 operations. A worker that comes or goes, or memory that changes hands in bulk, makes a few.
-        assert!(made < 100, "{made} allocations");
+        // 4,000 operations, 1,000 of each kind: had one of them to allocate, it would be more. The monitor that looks
+        // after busy threads makes a few, and so do a thread that comes or goes, and memory that changes hands in bulk.
+        assert!(made < 1_000, "{made} allocations");
     });
     std::fs::remove_file(&path).unwrap();
 }
