@@ -239,7 +239,8 @@ impl<T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Work for Deliver<'_, T, K
             "the message of this send is gone: it was sent or taken back"
         );
         // Patience means nothing in a model, which would be outgrown by one try more; the line tries as well.
-        let tries = !cfg!(filch_loom) && place.waiter.is_none() && party.is_none();
+        let tries =
+            !cfg!(filch_loom) && place.waiter.is_none() && party.is_none() && shared.store.meet().is_none();
         if tries && shared.room.may_barge() {
             if let Some(answer) = shared.take_room(self.tx.borrow_mut(), message, true) {
                 return Poll::Ready(self.finish(answer));

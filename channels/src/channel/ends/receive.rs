@@ -174,7 +174,8 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Receive<'_, T, K, R> {
     ) -> Poll<Result<T, RecvError>> {
         let shared = self.shared;
         // Patience means nothing in a model, which would be outgrown by one try more; the line tries as well.
-        let tries = !cfg!(filch_loom) && place.waiter.is_none() && party.is_none();
+        let tries =
+            !cfg!(filch_loom) && place.waiter.is_none() && party.is_none() && shared.store.meet().is_none();
         if tries && shared.messages.may_barge() {
             if let Some(answer) = shared.take_message(self.rx.borrow_mut(), true) {
                 return Poll::Ready(self.finish(answer));
