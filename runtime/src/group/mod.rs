@@ -70,8 +70,8 @@ pub type Completion<R> = (Id, Result<<R as Outcome>::Value, ChildError<<R as Out
 /// assert_eq!(group.join().await.unwrap(), [1, 2, 3]);
 ///
 /// let group = filch::TaskGroup::new();
-/// group.spawn(async { "x".parse::<u32>() });
 /// group.spawn(std::future::pending());
+/// group.spawn(async { "x".parse::<u32>() });
 /// let error = group.join().await.unwrap_err();
 /// assert_eq!(error.first().unwrap().error().unwrap().to_string(), "invalid digit found in string");
 /// assert_eq!(error.cancelled(), 1);
