@@ -341,7 +341,7 @@ impl<R: Outcome> TaskGroup<R> {
     /// ```
     /// use filch::time::{Duration, sleep};
     ///
-    /// # filch::run(async {
+    /// # filch::Builder::new().paused_clock(1).build()?.block_on(async {
     /// let group = filch::TaskGroup::new();
     /// for n in [20, 1, 10] {
     ///     group.spawn(async move {
@@ -356,6 +356,7 @@ impl<R: Outcome> TaskGroup<R> {
     /// }
     /// assert_eq!(order, [1, 10, 20]);
     /// # });
+    /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
     /// # Cancel safety
