@@ -22,7 +22,7 @@ use crate::task::{self, Task};
 use crate::util::wake::wake_all;
 
 /// How long those that clean up and are cut at the deadline are waited for; each needs one turn.
-const CUT_WITHIN: Duration = Duration::from_millis(20);
+const CUT_WITHIN: Duration = Duration::from_millis(100);
 /// How long a caller of `block_on` stays for tasks that were cancelled; each needs one turn.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
