@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 use std::future::{Future, pending};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use filch::cleanup::{ExitStack, Opened};
@@ -21,6 +22,10 @@ struct Log(Arc<Mutex<Vec<String>>>);
 impl Log {
     fn say(&self, what: impl Into<String>) {
         self.0.lock().unwrap().push(what.into());
+    }
+
+    fn has(&self, what: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|said| said == what)
     }
 
     fn take(&self) -> Vec<String> {
@@ -312,11 +317,12 @@ async fn what_a_scope_put_off_is_done_at_its_end_or_by_the_runtime() {
 fn a_shutdown_waits_for_clean_ups_those_too_that_come_of_it() {
     watched(|| {
         for runtime in [paused(), single(), workers(1), workers(2)] {
-            let log = Log::default();
+            let (log, begun) = (Log::default(), Arc::new(AtomicUsize::new(0)));
             for n in 0..3 {
-                let log = log.clone();
+                let (log, begun) = (log.clone(), begun.clone());
                 runtime.spawn(async move {
                     let _on_exit = defer(log.later("of a task"));
+                    begun.fetch_add(1, SeqCst);
                     if n > 0 {
                         pending::<()>().await;
                     }
@@ -328,7 +334,10 @@ fn a_shutdown_waits_for_clean_ups_those_too_that_come_of_it() {
             });
             let of_root = log.clone();
             runtime.block_on(async {
-                sleep(2 * MS).await;
+                // All have something to clean up by then.
+                while begun.load(SeqCst) < 3 || !of_root.has("opened") {
+                    sleep(MS).await;
+                }
                 drop(defer(of_root.later("of the root")));
             });
             let report = runtime.shutdown(LONG);
