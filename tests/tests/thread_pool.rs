@@ -253,13 +253,13 @@ fn map_keeps_the_order_and_is_lazy() {
 fn maps_that_end_early_cancel_what_has_not_begun() {
     watched(|| {
         let (pool, run) = (pool(1), Arc::new(AtomicUsize::new(0)));
-        // The second job is the last that runs, as it waits until there is nothing to wait for.
+        // Whichever comes after the first is the last that runs, as it waits until there is nothing to wait for.
         let gate = || {
             let ((free, freed), run) = (mpsc::channel::<()>(), run.clone());
             let freed = Mutex::new(freed);
             let job = move |n: usize| {
                 run.fetch_add(1, SeqCst);
-                if n == 1 {
+                if n >= 1 {
                     let _ = freed.lock().unwrap().recv();
                 }
                 n
