@@ -282,7 +282,8 @@ fn a_pool_lends_at_most_so_many_and_gets_them_back() {
         pool.close();
         assert!(matches!(pool.get().await, Err(PoolError::Closed)));
         drop(last);
-        assert_eq!(drops.load(SeqCst), stats.made as usize);
+        // The last one may be new: the thread may have thrown away the only one that was idle.
+        assert_eq!(drops.load(SeqCst), pool.stats().made as usize);
     });
 }
 
