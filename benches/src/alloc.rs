@@ -3,37 +3,46 @@
 //!
 //! It is the allocator of `compare` for all contestants alike. Outside of the memory rows it does not count:
 //! a counter that all threads share would cost those most that allocate most.
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
+
+/// The system's own, or mimalloc with the feature of that name.
+#[cfg(not(feature = "mimalloc"))]
+static BENEATH: std::alloc::System = std::alloc::System;
+#[cfg(feature = "mimalloc")]
+static BENEATH: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Its name, for the head of a table.
+pub const NAME: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "the system's allocator" };
 
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 
-/// The system's allocator, which counts while it is told to.
+/// The allocator beneath, which counts while it is told to.
 #[derive(Debug)]
 pub struct Counting;
 
-// SAFETY: every call is passed on to `System` as it came.
+// SAFETY: every call is passed on to `BENEATH` as it came.
 unsafe impl GlobalAlloc for Counting {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
         // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
+        unsafe { BENEATH.alloc(layout) }
     }
 
     #[inline]
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
         // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(ptr, layout) }
+        unsafe { BENEATH.dealloc(ptr, layout) }
     }
 
     #[inline]
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size as isize - layout.size() as isize);
         // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(ptr, layout, size) }
+        unsafe { BENEATH.realloc(ptr, layout, size) }
     }
 }
 

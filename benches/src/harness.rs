@@ -5,6 +5,8 @@
 //! a win by spinning is not a win. The idle contestants sleep meanwhile; `compare idle` shows that they do.
 use std::time::{Duration, Instant};
 
+use crate::floor::Floor;
+
 /// What the operator asked for.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -62,6 +64,8 @@ pub struct Row {
     pub rounds_max: usize,
     /// Turns that do not count.
     pub warm_up: usize,
+    /// What an operation cannot do without, and how much of it.
+    pub floor: Option<(f64, Floor)>,
 }
 
 impl Row {
@@ -74,12 +78,19 @@ impl Row {
             entries: Vec::new(),
             rounds_max: usize::MAX,
             warm_up: 2,
+            floor: None,
         }
+    }
+
+    /// Says what an operation cannot do without: `times` as much as `floor`.
+    pub fn above(mut self, times: f64, floor: Floor) -> Row {
+        self.floor = Some((times, floor));
+        self
     }
 
     /// A row whose turns return their figures.
     pub fn of(metrics: Vec<Metric>, ops: usize, rounds_max: usize, warm_up: usize) -> Row {
-        Row { metrics, ops, entries: Vec::new(), rounds_max, warm_up }
+        Row { metrics, ops, entries: Vec::new(), rounds_max, warm_up, floor: None }
     }
 
     /// Adds a contestant whose turn is timed.

@@ -1,13 +1,17 @@
 //! The rows of the table. Each file below is one group of workloads, written once, over `Rt`, for filch,
 //! tokio and smol; or, of channels and locks, over the makes of these.
+pub mod actors;
 pub mod channels;
 pub mod io;
+pub mod load;
 pub mod memory;
+pub mod sets;
 pub mod spawn;
 pub mod switch;
 pub mod sync;
 pub mod time;
 
+use crate::floor::Floor;
 use crate::harness::Row;
 use crate::runtimes::Contestants;
 
@@ -83,12 +87,17 @@ macro_rules! workload {
 
 /// All rows, in the order of the table.
 pub fn all(all: &'static Contestants) -> Vec<Row> {
-    let mut rows = spawn::rows(all);
-    rows.extend(switch::rows(all));
-    rows.extend(time::rows(all));
+    let above = |rows: Vec<Row>, times, floor| rows.into_iter().map(move |row: Row| row.above(times, floor));
+    let mut rows = Vec::new();
+    rows.extend(above(spawn::rows(all), 1.0, Floor::Alloc));
+    rows.extend(above(switch::rows(all), 1.0, Floor::Atomic));
+    rows.extend(above(time::rows(all), 1.0, Floor::Clock));
     rows.extend(io::rows(all));
-    rows.extend(channels::rows(all));
-    rows.extend(sync::rows(all));
+    rows.extend(above(channels::rows(all), 1.0, Floor::Atomic));
+    rows.extend(above(sync::rows(all), 1.0, Floor::Atomic));
+    rows.extend(above(sets::rows(all), 1.0, Floor::Alloc));
+    rows.extend(above(actors::rows(all), 1.0, Floor::Atomic));
+    rows.extend(load::rows(all));
     rows.extend(memory::rows());
     rows
 }

@@ -19,6 +19,12 @@ pub trait Rt: Send + Sync + 'static {
     type Listener: Send + 'static;
     /// A TCP stream.
     type Stream: Send + 'static;
+    /// What hyper takes of a stream.
+    type Io: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static;
+    /// The sending end of the channel that the runtime's users take for many senders and one receiver.
+    type Tx<T: Send + 'static>: Clone + Send + Sync + 'static;
+    /// Its receiving end.
+    type Rx<T: Send + 'static>: Send + 'static;
 
     /// Runs `root` on the calling thread, in the way that the runtime's users do.
     fn block_on<F: Future>(&self, root: F) -> F::Output;
@@ -60,6 +66,16 @@ pub trait Rt: Send + Sync + 'static {
     fn read_exact(stream: &mut Self::Stream, buf: &mut [u8]) -> impl Future<Output = io::Result<()>> + Send;
     /// Writes all of `buf`.
     fn write_all(stream: &mut Self::Stream, buf: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
+    /// The adapter for hyper that the runtime's users take.
+    fn io(stream: Self::Stream) -> Self::Io;
+    /// Drops the handle of a task, which goes on.
+    fn let_go<T: Send + 'static>(task: Self::Join<T>);
+    /// A channel with room for `room` messages.
+    fn channel<T: Send + 'static>(room: usize) -> (Self::Tx<T>, Self::Rx<T>);
+    /// Sends. False: there is no receiver.
+    fn send<T: Send + 'static>(tx: &Self::Tx<T>, message: T) -> impl Future<Output = bool> + Send;
+    /// The next message; `None` when no sender is left.
+    fn recv<T: Send + 'static>(rx: &mut Self::Rx<T>) -> impl Future<Output = Option<T>> + Send;
 }
 
 /// A `JoinHandle` whose task is expected to end well.
@@ -95,6 +111,9 @@ impl Rt for Filch {
     type Join<T: Send + 'static> = Ended<filch::JoinHandle<T>>;
     type Listener = filch::net::TcpListener;
     type Stream = filch::net::TcpStream;
+    type Io = filch::net::TcpStream;
+    type Tx<T: Send + 'static> = filch::channel::mpsc::Sender<T>;
+    type Rx<T: Send + 'static> = filch::channel::mpsc::Receiver<T>;
 
     fn block_on<F: Future>(&self, root: F) -> F::Output {
         self.0.block_on(root)
@@ -167,6 +186,23 @@ impl Rt for Filch {
     async fn write_all(stream: &mut Self::Stream, buf: &[u8]) -> io::Result<()> {
         filch::io::AsyncWriteExt::write_all(stream, buf).await
     }
+    fn io(stream: Self::Stream) -> Self::Io {
+        stream
+    }
+    fn let_go<T: Send + 'static>(task: Self::Join<T>) {
+        drop(task);
+    }
+    fn channel<T: Send + 'static>(room: usize) -> (Self::Tx<T>, Self::Rx<T>) {
+        filch::channel::mpsc::bounded(room)
+    }
+    #[inline]
+    async fn send<T: Send + 'static>(tx: &Self::Tx<T>, message: T) -> bool {
+        tx.send(message).await.is_ok()
+    }
+    #[inline]
+    async fn recv<T: Send + 'static>(rx: &mut Self::Rx<T>) -> Option<T> {
+        rx.recv().await.ok()
+    }
 }
 
 // ----------------------------------------------------------------------------------------------------------------
@@ -188,6 +224,9 @@ impl Rt for Tokio {
     type Join<T: Send + 'static> = Ended<tokio::task::JoinHandle<T>>;
     type Listener = tokio::net::TcpListener;
     type Stream = tokio::net::TcpStream;
+    type Io = hyper_util::rt::TokioIo<tokio::net::TcpStream>;
+    type Tx<T: Send + 'static> = tokio::sync::mpsc::Sender<T>;
+    type Rx<T: Send + 'static> = tokio::sync::mpsc::Receiver<T>;
 
     fn block_on<F: Future>(&self, root: F) -> F::Output {
         self.0.block_on(root)
@@ -260,6 +299,23 @@ impl Rt for Tokio {
     async fn write_all(stream: &mut Self::Stream, buf: &[u8]) -> io::Result<()> {
         tokio::io::AsyncWriteExt::write_all(stream, buf).await
     }
+    fn io(stream: Self::Stream) -> Self::Io {
+        hyper_util::rt::TokioIo::new(stream)
+    }
+    fn let_go<T: Send + 'static>(task: Self::Join<T>) {
+        drop(task);
+    }
+    fn channel<T: Send + 'static>(room: usize) -> (Self::Tx<T>, Self::Rx<T>) {
+        tokio::sync::mpsc::channel(room)
+    }
+    #[inline]
+    async fn send<T: Send + 'static>(tx: &Self::Tx<T>, message: T) -> bool {
+        tx.send(message).await.is_ok()
+    }
+    #[inline]
+    async fn recv<T: Send + 'static>(rx: &mut Self::Rx<T>) -> Option<T> {
+        rx.recv().await
+    }
 }
 
 // -----------------------------------------------------------------------------------------------------------------
@@ -305,6 +361,9 @@ impl Rt for Smol {
     type Join<T: Send + 'static> = smol::Task<T>;
     type Listener = smol::net::TcpListener;
     type Stream = smol::net::TcpStream;
+    type Io = smol_hyper::rt::FuturesIo<smol::net::TcpStream>;
+    type Tx<T: Send + 'static> = async_channel::Sender<T>;
+    type Rx<T: Send + 'static> = async_channel::Receiver<T>;
 
     fn block_on<F: Future>(&self, root: F) -> F::Output {
         match self.root {
@@ -384,11 +443,30 @@ impl Rt for Smol {
     async fn write_all(stream: &mut Self::Stream, buf: &[u8]) -> io::Result<()> {
         smol::io::AsyncWriteExt::write_all(stream, buf).await
     }
+    fn io(stream: Self::Stream) -> Self::Io {
+        smol_hyper::rt::FuturesIo::new(stream)
+    }
+    fn let_go<T: Send + 'static>(task: Self::Join<T>) {
+        task.detach();
+    }
+    fn channel<T: Send + 'static>(room: usize) -> (Self::Tx<T>, Self::Rx<T>) {
+        async_channel::bounded(room)
+    }
+    #[inline]
+    async fn send<T: Send + 'static>(tx: &Self::Tx<T>, message: T) -> bool {
+        tx.send(message).await.is_ok()
+    }
+    #[inline]
+    async fn recv<T: Send + 'static>(rx: &mut Self::Rx<T>) -> Option<T> {
+        rx.recv().await.ok()
+    }
 }
 
 /// All contestants, built once and kept for the whole run.
 #[derive(Debug)]
 pub struct Contestants {
+    /// Workers of each.
+    pub workers: usize,
     /// filch.
     pub filch: Filch,
     /// filch with a reactor for each worker; `--variants`.
@@ -405,6 +483,7 @@ impl Contestants {
     /// Builds them; they live until the process ends.
     pub fn leak(workers: usize, variants: bool) -> &'static Contestants {
         Box::leak(Box::new(Contestants {
+            workers,
             filch: Filch::new(workers, false),
             filch_reactors: variants.then(|| Filch::new(workers, true)),
             tokio: Tokio::new(workers),

@@ -1,9 +1,11 @@
 //! What is printed of the rows: a line a figure, filch beside tokio and smol, the ratio to the best peer, and
 //! whether that is a win or a loss; CPU time and context switches in brackets. Losses are printed like wins.
+use std::collections::HashMap;
 use std::io::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use crate::floor::Floor;
 use crate::harness::{Row, Score, median, ratio};
 
 /// The whole table, as it grows.
@@ -11,6 +13,8 @@ use crate::harness::{Row, Score, median, ratio};
 pub struct Report {
     table: Table,
     json: Option<std::fs::File>,
+    /// Those that were measured.
+    floors: HashMap<Floor, f64>,
 }
 
 impl Report {
@@ -32,6 +36,7 @@ impl Report {
             "verdict",
             "cpu f/t/s",
             "switches/1k f/t/s",
+            "floors",
             "other peers",
         ]);
         for column in 2..9 {
@@ -39,11 +44,14 @@ impl Report {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        Report { table, json }
+        Report { table, json, floors: HashMap::new() }
     }
 
     /// Adds what a row gave, and prints it shortly, for those who watch.
     pub fn add(&mut self, row: &Row, scores: &[Score]) {
+        let floor = row
+            .floor
+            .map(|(times, floor)| times * *self.floors.entry(floor).or_insert_with(|| floor.measure()));
         for (at, metric) in row.metrics.iter().enumerate() {
             let middle = |score: &Score| median(&score.figures[at]);
             let peers: Vec<&Score> = scores.iter().filter(|score| !score.name.starts_with("filch")).collect();
@@ -106,6 +114,7 @@ impl Report {
                     verdict.clone(),
                     both(&|score| median(&score.cpu)),
                     both(&|score| median(&score.switches)),
+                    floor.map_or("".into(), |floor| short(middle(ours) / floor)),
                     others.join(", "),
                 ];
                 eprintln!("{}", cells.join("  "));
@@ -119,6 +128,7 @@ impl Report {
                     "best": best.map(|best| best.name),
                     "ratio": ratio,
                     "ci": [low, high],
+                    "floor": floor,
                     "must": metric.must,
                     "aim": metric.aim,
                     "verdict": verdict,

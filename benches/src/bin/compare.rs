@@ -81,10 +81,12 @@ fn main() -> Result<(), lexopt::Error> {
     }
     if !list {
         println!(
-            "filch / tokio 1.54 / smol (async-executor 1.14), {} workers, {} rounds interleaved; medians; ratio to \
-             the best \
-             peer.\nCPU in ns an operation, context switches for 1,000 operations, of the whole process.",
-            options.workers, options.rounds
+            "filch / tokio 1.54 / smol (async-executor 1.14), {} workers, {} rounds interleaved, {}; medians; ratio \
+             to the best peer.\nCPU in ns an operation, context switches for 1,000 operations, of the whole process; \
+             floors: filch's figure over what the machine takes at the least for such a thing (see `floor`).",
+            options.workers,
+            options.rounds,
+            filch_benches::alloc::NAME
         );
         report.print();
     }

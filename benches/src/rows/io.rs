@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use super::Root;
+use crate::floor::Floor;
 use crate::harness::{Metric, Row, Usage, percentile};
 use crate::runtimes::{Contestants, Filch, Rt, Smol, Tokio};
 
@@ -13,6 +14,7 @@ const MESSAGE: usize = 64;
 pub fn rows(all: &'static Contestants) -> Vec<Row> {
     vec![
         echo(all, 64, 100, Root::Spawned, Some(1.00), Some(0.95)),
+        echo(all, 1_000, 10, Root::Spawned, Some(1.00), Some(0.95)),
         echo(all, 1, 1_000, Root::BlockOn, Some(1.00), Some(0.95)),
         echo(all, 1, 1_000, Root::Spawned, Some(1.00), Some(0.95)),
         open_loop(all),
@@ -60,7 +62,8 @@ fn echo(
     let suffix = if connections == 1 { root.suffix() } else { "" };
     let plural = if connections == 1 { "" } else { "s" };
     let name = format!("TCP echo, {connections} connection{plural}, 64 B{suffix}");
-    let mut row = Row::timed(name, connections * each, must, aim);
+    let floor = if connections == 1 { Floor::Echo } else { Floor::EchoMany };
+    let mut row = Row::timed(name, connections * each, must, aim).above(1.0, floor);
     row.entry("filch", echo_turn(&all.filch, connections, each, root));
     if let Some(filch) = &all.filch_reactors {
         row.entry("filch, reactor a worker", echo_turn(filch, connections, each, root));

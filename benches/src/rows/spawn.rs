@@ -70,19 +70,19 @@ async fn join_in_order<R: Rt>() {
 }
 
 /// Counts tasks down; the last one tells. Never freed while a turn runs, so that tasks hold it without a count.
-struct Latch {
+pub(super) struct Latch {
     left: AtomicUsize,
     last: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 impl Latch {
-    fn new(tasks: usize) -> (&'static Latch, oneshot::Receiver<()>) {
+    pub(super) fn new(tasks: usize) -> (&'static Latch, oneshot::Receiver<()>) {
         let (last, receiver) = oneshot::channel();
         let latch = Latch { left: AtomicUsize::new(tasks), last: Mutex::new(Some(last)) };
         (Box::leak(Box::new(latch)), receiver)
     }
 
-    fn arrive(&self) {
+    pub(super) fn arrive(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             let last = self.last.lock().expect("nobody panics with it").take();
             let _ = last.expect("the last comes once").send(());
