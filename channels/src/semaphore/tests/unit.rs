@@ -1,9 +1,10 @@
 //! Unit tests of the semaphore.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use super::*;
-use crate::probe::BUDGET;
+use crate::probe::{BUDGET, Wait};
 use crate::shim::thread;
 use crate::test_util::FakeTask;
 use crate::testing::poll_with;

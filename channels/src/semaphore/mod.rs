@@ -7,27 +7,26 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::future::Future;
-use std::marker::PhantomPinned;
-use std::mem;
-use std::ops::Deref;
-use std::panic::Location;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use pin_project_lite::pin_project;
-
 use crate::block::deadline_after;
-use crate::probe::{self, Wait};
+use crate::probe;
 use crate::shim::Ordering::{AcqRel, Acquire as AcquireOrdering, Relaxed, SeqCst};
 use crate::shim::const_unless_model;
 use crate::shim::task::AtomicUsize;
 use crate::wait_queue::{Outcome, WaitQueue, Waiter};
 
+mod acquire;
+mod error;
+mod permit;
 #[cfg(test)]
 mod tests;
+
+use acquire::Claim;
+pub use acquire::{Acquire, AcquireOwned};
+pub use error::{AcquireError, AcquireTimeoutError, TryAcquireError};
+pub use permit::{OwnedSemaphorePermit, SemaphorePermit};
 
 /// In the word: no more permits are given out. What stands above it is the number of free permits.
 const CLOSED: usize = 1;
@@ -422,231 +421,3 @@ impl fmt::Debug for Semaphore {
             .finish()
     }
 }
-
-pin_project! {
-    /// What both futures do; `S` is how they hold the semaphore.
-    struct Claim<S> {
-        // None once permits were given out, which hold it now.
-        semaphore: Option<S>,
-        permits: u32,
-        location: &'static Location<'static>,
-        #[pin]
-        waiter: Waiter,
-        #[pin]
-        _pinned: PhantomPinned,
-    }
-}
-
-impl<S: Deref<Target = Semaphore>> Claim<S> {
-    #[inline]
-    #[track_caller]
-    fn new(semaphore: S, permits: u32) -> Claim<S> {
-        Claim {
-            semaphore: Some(semaphore),
-            permits,
-            location: Location::caller(),
-            waiter: Waiter::new(),
-            _pinned: PhantomPinned,
-        }
-    }
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(S, usize), AcquireError>> {
-        let this = self.project();
-        let n = *this.permits as usize;
-        let semaphore: &Semaphore = this.semaphore.as_ref().expect("polled after it was ready");
-        // One that waits has ended a poll, so its budget is fresh, and it must not miss its turn.
-        if !this.waiter.is_waiting() {
-            ready!(probe::poll_budget(cx));
-        }
-        let (free, take) = (|| semaphore.free(), || semaphore.take(n));
-        match this.waiter.poll_claim(&semaphore.queue, n, free, take, cx) {
-            Poll::Ready(Outcome::Taken(Ok(()))) => {
-                probe::spend();
-                Poll::Ready(Ok((this.semaphore.take().expect("looked at above"), n)))
-            }
-            Poll::Ready(_) => Poll::Ready(Err(AcquireError(()))),
-            Poll::Pending => {
-                probe::waiting(Wait::Semaphore, (&raw const *semaphore).cast(), Some(this.location));
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<S> fmt::Debug for Claim<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acquire").field("permits", &self.permits).field("waiter", &self.waiter).finish()
-    }
-}
-
-pin_project! {
-    /// The future of [`Semaphore::acquire`] and [`Semaphore::acquire_many`].
-    ///
-    /// # Panics
-    /// When it is polled after it was ready.
-    ///
-    /// # Cancel safety
-    /// **Loses its place in line.** No permit is lost.
-    #[derive(Debug)]
-    #[must_use = "futures do nothing unless they are awaited"]
-    pub struct Acquire<'a> {
-        #[pin]
-        inner: Claim<&'a Semaphore>,
-    }
-}
-
-impl<'a> Future for Acquire<'a> {
-    type Output = Result<SemaphorePermit<'a>, AcquireError>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let taken = ready!(self.project().inner.poll(cx));
-        Poll::Ready(taken.map(|(semaphore, permits)| SemaphorePermit { semaphore, permits }))
-    }
-}
-
-pin_project! {
-    /// The future of [`Semaphore::acquire_owned`] and [`Semaphore::acquire_many_owned`].
-    ///
-    /// # Panics
-    /// When it is polled after it was ready.
-    ///
-    /// # Cancel safety
-    /// **Loses its place in line.** No permit is lost.
-    #[derive(Debug)]
-    #[must_use = "futures do nothing unless they are awaited"]
-    pub struct AcquireOwned {
-        #[pin]
-        inner: Claim<Arc<Semaphore>>,
-    }
-}
-
-impl Future for AcquireOwned {
-    type Output = Result<OwnedSemaphorePermit, AcquireError>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let taken = ready!(self.project().inner.poll(cx));
-        Poll::Ready(taken.map(|(semaphore, permits)| OwnedSemaphorePermit { semaphore, permits }))
-    }
-}
-
-/// Permits of a [`Semaphore`], given back when this is dropped.
-#[derive(Debug)]
-#[must_use = "dropping a permit gives it back at once"]
-pub struct SemaphorePermit<'a> {
-    semaphore: &'a Semaphore,
-    permits: usize,
-}
-
-/// Permits that keep their [`Semaphore`] alive, given back when this is dropped.
-#[derive(Debug)]
-#[must_use = "dropping a permit gives it back at once"]
-pub struct OwnedSemaphorePermit {
-    semaphore: Arc<Semaphore>,
-    permits: usize,
-}
-
-macro_rules! permit {
-    ($name:ident [$($life:lifetime)?], $semaphore:ty, $is_same:expr, $copy:expr) => {
-        impl $(<$life>)? $name$(<$life>)? {
-            /// Does not give the permits back: the semaphore has so many less from now on.
-            pub fn forget(mut self) {
-                self.permits = 0;
-            }
-
-            /// Adds the permits of `other` to this one.
-            ///
-            /// # Panics
-            /// When they are permits of another semaphore.
-            #[track_caller]
-            pub fn merge(&mut self, mut other: Self) {
-                assert!($is_same(&self.semaphore, &other.semaphore), "merging permits of two semaphores");
-                self.permits += mem::take(&mut other.permits);
-            }
-
-            /// Splits off `n` permits; `None` when there are fewer.
-            pub fn split(&mut self, n: usize) -> Option<Self> {
-                self.permits = self.permits.checked_sub(n)?;
-                Some(Self { semaphore: $copy(&self.semaphore), permits: n })
-            }
-
-            /// The semaphore that the permits belong to.
-            pub fn semaphore(&self) -> &$semaphore {
-                &self.semaphore
-            }
-
-            /// How many permits this stands for.
-            pub fn num_permits(&self) -> usize {
-                self.permits
-            }
-        }
-
-        impl$(<$life>)? Drop for $name$(<$life>)? {
-            fn drop(&mut self) {
-                self.semaphore.put(self.permits);
-            }
-        }
-    };
-}
-
-permit!(
-    SemaphorePermit['a],
-    Semaphore,
-    |a: &&Semaphore, b: &&Semaphore| std::ptr::eq(*a, *b),
-    |s: &&'a Semaphore| *s
-);
-permit!(OwnedSemaphorePermit[], Arc<Semaphore>, Arc::ptr_eq, Arc::clone);
-
-/// The semaphore is closed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AcquireError(());
-
-impl fmt::Display for AcquireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the semaphore is closed and gives out no more permits")
-    }
-}
-
-impl std::error::Error for AcquireError {}
-
-/// Why [`Semaphore::try_acquire`] took nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TryAcquireError {
-    /// The semaphore is closed.
-    Closed,
-    /// There are too few free permits, or others were overtaken too often and come first.
-    NoPermits,
-}
-
-impl fmt::Display for TryAcquireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TryAcquireError::Closed => "the semaphore is closed and gives out no more permits",
-            TryAcquireError::NoPermits => "the semaphore has not enough free permits",
-        })
-    }
-}
-
-impl std::error::Error for TryAcquireError {}
-
-/// Why [`Semaphore::acquire_timeout`] took nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AcquireTimeoutError {
-    /// The semaphore is closed.
-    Closed,
-    /// The time was up before enough permits were free.
-    Timeout,
-}
-
-impl fmt::Display for AcquireTimeoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            AcquireTimeoutError::Closed => "the semaphore is closed and gives out no more permits",
-            AcquireTimeoutError::Timeout => "the semaphore had not enough free permits in time",
-        })
-    }
-}
-
-impl std::error::Error for AcquireTimeoutError {}
