@@ -95,7 +95,7 @@ const CHANNELS_ROOMS: &[Room] = &[
     Room("barrier", &["sync", "probe", "wait_queue", "block"]),
     Room("atomic_wait", &["sync", "probe", "wait_queue", "block"]),
     Room("counter", &["sync"]),
-    Room("once_cell", &["sync", "probe", "semaphore", "event"]),
+    Room("once_cell", &["sync", "probe", "semaphore", "event", "block"]),
     Room("pool", &["sync", "semaphore", "block"]),
     Room("queue", &["sync", "probe", "wait_queue", "block"]),
     Room(

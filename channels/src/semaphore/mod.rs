@@ -84,6 +84,15 @@ impl Semaphore {
             Semaphore { word: AtomicUsize::new(permits * ONE), queue: WaitQueue::new() }
         }
 
+        /// The same as [`new`](Self::new), under tokio's name for it.
+        ///
+        /// # Panics
+        /// As there.
+        #[must_use]
+        pub fn const_new(permits: usize) -> Semaphore {
+            Semaphore::new(permits)
+        }
+
         /// A semaphore that is strictly first in, first out: nobody takes a permit ahead of those who wait.
         ///
         /// Each permit that changes hands then costs a switch of tasks. Prefer [`new`](Self::new) unless the
@@ -224,6 +233,19 @@ impl Semaphore {
 
     /// Waits for a permit.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Semaphore;
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = Semaphore::new(1);
+    /// let permit = semaphore.acquire().await.unwrap();
+    /// assert_eq!(semaphore.available_permits(), 0);
+    /// drop(permit);
+    /// semaphore.close();
+    /// assert!(semaphore.acquire().await.is_err());
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
     ///
@@ -264,6 +286,18 @@ impl Semaphore {
 
     /// Waits for a permit that keeps the semaphore alive, and may be sent to where it is given back.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Semaphore;
+    /// use std::sync::Arc;
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = Arc::new(Semaphore::new(1));
+    /// let permit = semaphore.clone().acquire_owned().await.unwrap();
+    /// std::thread::spawn(move || drop(permit)).join().unwrap();
+    /// assert_eq!(semaphore.available_permits(), 1);
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
     ///
@@ -276,6 +310,17 @@ impl Semaphore {
     }
 
     /// Waits for `n` permits that keep the semaphore alive.
+    ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Semaphore;
+    /// use std::sync::Arc;
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = Arc::new(Semaphore::new(3));
+    /// let permits = semaphore.clone().acquire_many_owned(2).await.unwrap();
+    /// assert_eq!((permits.num_permits(), semaphore.available_permits()), (2, 1));
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
@@ -396,6 +441,74 @@ impl Semaphore {
     ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
         self.take_blocking(n, deadline_after(timeout))?;
         Ok(SemaphorePermit { semaphore: self, permits: n as usize })
+    }
+
+    /// Blocks this thread until a permit is free, but not past `deadline`.
+    ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::{AcquireTimeoutError, Semaphore};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let semaphore = Semaphore::new(1);
+    /// let soon = Instant::now() + Duration::from_millis(1);
+    /// let permit = semaphore.acquire_deadline(soon).unwrap();
+    /// assert_eq!(semaphore.acquire_deadline(soon).unwrap_err(), AcquireTimeoutError::Timeout);
+    /// # drop(permit);
+    /// ```
+    ///
+    /// # Errors
+    /// [`AcquireTimeoutError`] says whether the deadline came first or the semaphore was closed.
+    pub fn acquire_deadline(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.acquire_many_deadline(1, deadline)
+    }
+
+    /// Blocks this thread until `n` permits are free, but not past `deadline`.
+    ///
+    /// # Errors
+    /// [`AcquireTimeoutError`] says whether the deadline came first or the semaphore was closed.
+    pub fn acquire_many_deadline(
+        &self,
+        n: u32,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.take_blocking(n, Some(deadline))?;
+        Ok(SemaphorePermit { semaphore: self, permits: n as usize })
+    }
+
+    /// [`acquire_timeout`](Self::acquire_timeout), for a permit that keeps the semaphore alive.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn acquire_owned_timeout(
+        self: Arc<Self>,
+        timeout: Duration,
+    ) -> Result<OwnedSemaphorePermit, AcquireTimeoutError> {
+        self.acquire_many_owned_timeout(1, timeout)
+    }
+
+    /// [`acquire_deadline`](Self::acquire_deadline), for a permit that keeps the semaphore alive.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn acquire_owned_deadline(
+        self: Arc<Self>,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, AcquireTimeoutError> {
+        self.acquire_many_owned_deadline(1, deadline)
+    }
+
+    /// [`acquire_many_deadline`](Self::acquire_many_deadline), for permits that keep the semaphore alive.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn acquire_many_owned_deadline(
+        self: Arc<Self>,
+        n: u32,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, AcquireTimeoutError> {
+        self.take_blocking(n, Some(deadline))?;
+        Ok(OwnedSemaphorePermit { semaphore: self, permits: n as usize })
     }
 
     /// [`acquire_many_timeout`](Self::acquire_many_timeout), for permits that keep the semaphore alive.
