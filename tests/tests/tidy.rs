@@ -1,11 +1,13 @@
 //! The house rules that a reader could break without noticing: layers, rooms for unsafe, sizes, stale names.
 //!
 //! Owns the tables: what each room may name, and what is excepted, with the reason. `tidy/source.rs` reads the
-//! tree, `tidy/checks.rs` holds the rules and shows of each that it can fail.
+//! tree, `tidy/checks.rs` holds the rules and shows of each that it can fail; `tidy/docs.rs` that of documentation.
 #![allow(missing_docs)]
 
 #[path = "tidy/checks.rs"]
 mod checks;
+#[path = "tidy/docs.rs"]
+mod docs;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -323,6 +325,16 @@ fn the_map_names_every_file_and_no_other() {
 #[test]
 fn comments_on_orderings_and_safety_name_what_exists() {
     none(checks::stale_names(&libraries()));
+}
+
+#[test]
+fn what_can_be_awaited_says_what_becomes_of_it() {
+    let mut channels = tree(&["channels/src"]);
+    channels.retain(|source| {
+        let inside = source.path.trim_start_matches("channels/src/");
+        !["ring/", "chain/", "sync.rs", "probe.rs", "testing/"].iter().any(|other| inside.starts_with(other))
+    });
+    none(docs::undocumented(&channels));
 }
 
 #[test]
