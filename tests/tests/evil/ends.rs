@@ -121,7 +121,7 @@ fn values_in_a_select() {
             tolerating(|| {
                 block_on(
                     Select::new()
-                        .recv(&rx, |got| drop(got))
+                        .recv(&rx, drop)
                         .send(&to, &mut message, |sent| sent.unwrap())
                         .until(std::future::ready(())),
                 )
