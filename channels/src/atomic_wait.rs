@@ -213,6 +213,17 @@ macro_rules! atomic_wait {
             /// Between the comparison and the sleep no wake-up is lost. Look at the value again afterwards, and
             /// wait again if it is not what you wait for.
             ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("# use filch_channels::sync::{", stringify!($name), ", WaitOutcome};")]
+            /// # futures_lite::future::block_on(async {
+            #[doc = concat!("let word = ", stringify!($name), "::new(1);")]
+            /// assert_eq!(word.wait(0).await, WaitOutcome::NotEqual);
+            /// let (woken, _) = futures_lite::future::zip(word.wait(1), async { word.wake_all() }).await;
+            /// assert_eq!(woken, WaitOutcome::Woken);
+            /// # });
+            /// ```
+            ///
             /// # Cancel safety
             /// **Strict.** A wake-up that it was given and has not seen goes to another that was in line then.
             /// It loses its place in line.

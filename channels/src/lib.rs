@@ -127,7 +127,8 @@ pub mod sync {
     pub use crate::lock::{
         Lock, LockGuard, LockStats, LockTimeoutError, Locking, LockingOwned, MappedLockGuard,
         MappedMutexGuard, Mutex, MutexGuard, OwnedLockGuard, OwnedMappedLockGuard, OwnedMappedMutexGuard,
-        OwnedMutexGuard, TryLockError, WholeGuard, lock_all, lock_all_blocking,
+        OwnedMutexGuard, TryLockError, WholeGuard, lock_all, lock_all_blocking, lock_all_deadline,
+        lock_all_timeout, try_lock_all,
     };
     pub use crate::notify::{Notified, Notify};
     pub use crate::once_cell::{OnceCell, SetError};

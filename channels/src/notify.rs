@@ -162,6 +162,17 @@ impl Notify {
     /// [`notify_one`](Self::notify_one) it stands in line from its first poll, or from [`Notified::enable`]
     /// on.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Notify;
+    /// # futures_lite::future::block_on(async {
+    /// let notify = Notify::new();
+    /// let notified = notify.notified();
+    /// notify.notify_waiters();
+    /// notified.await;
+    /// # });
+    /// ```
+    ///
     /// # Cancel safety
     /// **Strict.** A notification that it was given and has not seen goes to the next, or is stored. It loses
     /// its place in line.

@@ -8,17 +8,21 @@
 //! # Making the value from within
 //! While a caller's code runs that makes the value, `running` says for which task and on which thread. Who
 //! finds itself there when it has to wait waits for itself: it stands on the stack above that very poll, or
-//! that very closure. For the async forms only the task counts, and only a runtime with the probe names it: a
-//! thread may run other tasks inside a poll, and those may well wait. For the blocking forms the thread
-//! counts.
+//! that very closure. For the async forms the task counts, and not the thread, which may run other tasks inside
+//! a poll that may well wait. A runtime with the probe names the task. Elsewhere its waker does, while that very
+//! poll is on this thread's stack: the same two words, of a waker that is in use, wake the same task. (A future
+//! that gives its children wakers of their own hides them: those wait for ever.) For the blocking forms the
+//! thread counts.
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::block::deadline_after;
 use crate::event::Event;
 use crate::probe;
 use crate::semaphore::{Acquire, AcquireTimeoutError, Semaphore, SemaphorePermit, TryAcquireError};
@@ -51,8 +55,8 @@ mod tests;
 ///
 /// # Making the value from within
 /// Code that makes the value and asks the same cell for it waits for itself. That panics where it can be told
-/// for sure: in the blocking forms, and in the async ones under filch; under other runtimes those wait for
-/// ever.
+/// for sure: in the blocking forms, in the async ones under filch, and under other runtimes where it is polled
+/// with the waker of its task. Inside of a set that hands out wakers of its own it waits for ever there.
 ///
 /// # Cancel safety
 /// **Loses its place in line.** The turn to make the value passes to the next; what the dropped one had made so
@@ -73,14 +77,34 @@ struct Running {
     /// 0 when not known.
     task: u64,
     thread: u64,
+    /// The waker that it is polled with; none while it is only called.
+    waker: Option<Identity>,
+}
+
+/// The two words of a waker, as addresses.
+type Identity = (usize, usize);
+
+fn identity(waker: &Waker) -> Identity {
+    (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
+}
+
+impl Running {
+    /// Whether whoever has to wait here, and is polled with this waker, is what runs.
+    fn is_polled_by(&self, waker: &Waker) -> bool {
+        match probe::current_id() {
+            0 => self.thread == shim::thread_number() && self.waker == Some(identity(waker)),
+            task => self.task == task,
+        }
+    }
 }
 
 /// Marks the time in which a caller's code runs.
 struct Mark<'a>(&'a Mutex<Option<Running>>);
 
 impl<'a> Mark<'a> {
-    fn new(running: &'a Mutex<Option<Running>>) -> Mark<'a> {
-        *running.lock() = Some(Running { task: probe::current_id(), thread: shim::thread_number() });
+    fn new(running: &'a Mutex<Option<Running>>, waker: Option<&Waker>) -> Mark<'a> {
+        let (task, thread) = (probe::current_id(), shim::thread_number());
+        *running.lock() = Some(Running { task, thread, waker: waker.map(identity) });
         Mark(running)
     }
 }
@@ -177,7 +201,7 @@ impl<T> OnceCell<T> {
     /// ```
     ///
     /// # Panics
-    /// Under filch, when it is called by the code that makes the value: see the [type](Self).
+    /// When it is awaited by the code that makes the value, where that can be told: see the [type](Self).
     ///
     /// # Cancel safety
     /// **Loses its place in line.** The turn to make the value passes to the next.
@@ -198,11 +222,21 @@ impl<T> OnceCell<T> {
 
     /// Gets the value, or tries to make it.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::OnceCell;
+    /// # futures_lite::future::block_on(async {
+    /// let cell = OnceCell::new();
+    /// assert_eq!(cell.get_or_try_init(|| async { Err("no luck") }).await, Err("no luck"));
+    /// assert_eq!(cell.get_or_try_init(|| async { Ok::<_, &str>(1) }).await, Ok(&1));
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// Those of `init`. The cell stays without a value, and the next one in line tries.
     ///
     /// # Panics
-    /// Under filch, when it is called by the code that makes the value: see the [type](Self).
+    /// When it is awaited by the code that makes the value, where that can be told: see the [type](Self).
     ///
     /// # Cancel safety
     /// **Loses its place in line.** The turn to make the value passes to the next.
@@ -221,12 +255,12 @@ impl<T> OnceCell<T> {
             }
             let Some(turn) = self.wait_for_turn(turn).await else { return Ok(self.filled()) };
             let making = {
-                let _mark = Mark::new(&self.running);
+                let _mark = Mark::new(&self.running, None);
                 init()
             };
             let mut making = pin!(making);
             let made = poll_fn(|cx| {
-                let _mark = Mark::new(&self.running);
+                let _mark = Mark::new(&self.running, Some(cx.waker()));
                 making.as_mut().poll(cx)
             });
             Ok(self.fill(turn, made.await?))
@@ -240,9 +274,8 @@ impl<T> OnceCell<T> {
             let polled = turn.as_mut().poll(cx);
             if polled.is_pending() {
                 let running = *self.running.lock();
-                let task = probe::current_id();
                 assert!(
-                    task == 0 || running.is_none_or(|running| running.task != task),
+                    running.is_none_or(|running| !running.is_polled_by(cx.waker())),
                     "what makes the value of a OnceCell awaits the same cell, and so itself"
                 );
             }
@@ -288,11 +321,30 @@ impl<T> OnceCell<T> {
     /// # Panics
     /// When it is called by the code that makes the value, on the same thread.
     pub fn get_or_init_timeout(&self, timeout: Duration, init: impl FnOnce() -> T) -> Option<&T> {
+        self.get_or_init_until(deadline_after(timeout), init)
+    }
+
+    /// Gets the value, or makes it on this thread, which blocks until `deadline` at most while others make it.
+    /// None: the deadline came first.
+    ///
+    /// How long `init` itself takes is not bounded.
+    ///
+    /// # Panics
+    /// When it is called by the code that makes the value, on the same thread.
+    pub fn get_or_init_deadline(&self, deadline: Instant, init: impl FnOnce() -> T) -> Option<&T> {
+        self.get_or_init_until(Some(deadline), init)
+    }
+
+    fn get_or_init_until(&self, deadline: Option<Instant>, init: impl FnOnce() -> T) -> Option<&T> {
         if let Some(value) = self.get() {
             return Some(value);
         }
         self.check_thread();
-        match self.turn.acquire_timeout(timeout) {
+        let turn = match deadline {
+            Some(deadline) => self.turn.acquire_deadline(deadline),
+            None => self.turn.acquire_timeout(Duration::MAX),
+        };
+        match turn {
             Ok(turn) => match self.make(turn, || Ok::<T, Infallible>(init())) {
                 Ok(value) => Some(value),
                 Err(never) => match never {},
@@ -304,7 +356,7 @@ impl<T> OnceCell<T> {
 
     fn make<E>(&self, turn: SemaphorePermit<'_>, init: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
         let made = {
-            let _mark = Mark::new(&self.running);
+            let _mark = Mark::new(&self.running, None);
             init()
         };
         Ok(self.fill(turn, made?))

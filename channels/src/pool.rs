@@ -192,6 +192,17 @@ impl<T> Pool<T> {
 impl<T, E> Pool<T, E> {
     /// Borrows a thing: an idle one that passes the check, or a new one. Waits while `max` are out.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Pool;
+    /// # futures_lite::future::block_on(async {
+    /// let buffers = Pool::new(2, || Vec::with_capacity(1024));
+    /// let mut buffer = buffers.get().await.unwrap();
+    /// buffer.push(1_u8);
+    /// assert_eq!(buffers.stats().out, 1);
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// [`PoolError::Closed`] when the pool is closed, or is closed meanwhile; [`PoolError::Make`] when no
     /// thing could be made. The turn then goes to the next in line, who tries as well.

@@ -5,6 +5,10 @@
 //! through everything that carries some. Each tries every moment there is: see `Evil::at_each`.
 #![allow(missing_docs)]
 
+#[path = "evil/ends.rs"]
+mod ends;
+#[path = "evil/locks.rs"]
+mod locks;
 #[path = "evil/values.rs"]
 mod values;
 #[path = "evil/wakers.rs"]

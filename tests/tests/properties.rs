@@ -16,8 +16,12 @@ use proptest::test_runner::Config;
 
 #[path = "properties/broadcast.rs"]
 mod broadcast;
+#[path = "properties/locks.rs"]
+mod locks;
 #[path = "properties/pool.rs"]
 mod pool;
+#[path = "properties/select.rs"]
+mod select;
 #[path = "properties/semaphore.rs"]
 mod semaphore;
 #[path = "properties/signals.rs"]

@@ -103,6 +103,24 @@ impl Condition {
     ///
     /// The lock is held until the first poll, which gets in line before it gives the lock back.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::{Condition, Lock};
+    /// # use futures_lite::future;
+    /// let (ready, changed) = (Lock::new(false), Condition::new());
+    /// let waits = async {
+    ///     let mut guard = ready.lock().await;
+    ///     while !*guard {
+    ///         guard = changed.wait(guard).await;
+    ///     }
+    /// };
+    /// let sets = async {
+    ///     *ready.lock().await = true;
+    ///     changed.notify_all();
+    /// };
+    /// future::block_on(future::zip(waits, sets));
+    /// ```
+    ///
     /// # Panics
     /// At the first poll, when others wait who have come with another lock, or when the lock is
     /// [ranked](crate::sync::Lock::ranked) and one of the same or a higher level is held, too. The lock is
@@ -117,6 +135,19 @@ impl Condition {
     }
 
     /// Waits for as long as `condition` says yes to the value. It asks at once, and after each notification.
+    ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::{Condition, Lock};
+    /// # use futures_lite::future;
+    /// let (items, filled) = (Lock::new(Vec::new()), Condition::new());
+    /// let takes = async { filled.wait_while(items.lock().await, |items| items.is_empty()).await.pop() };
+    /// let fills = async {
+    ///     items.lock().await.push(7);
+    ///     filled.notify_one();
+    /// };
+    /// assert_eq!(future::block_on(future::zip(takes, fills)).0, Some(7));
+    /// ```
     ///
     /// # Panics
     /// As [`wait`](Self::wait). If `condition` panics, the lock is free.
@@ -211,6 +242,37 @@ impl Condition {
         F: FnMut(&mut <G as Deref>::Target) -> bool,
     {
         self.block_while(guard, condition, deadline_after(timeout), Location::caller())
+    }
+
+    /// [`wait_while`](Self::wait_while), on this thread and not past `deadline`; that it has the lock again may
+    /// take longer.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use filch_channels::sync::{Condition, Lock};
+    ///
+    /// let (lock, condition) = (Lock::new(0), Condition::new());
+    /// let soon = Instant::now() + Duration::from_millis(1);
+    /// let (guard, result) = condition.wait_while_deadline(lock.lock_blocking(), |n| *n == 0, soon);
+    /// assert!(result.timed_out());
+    /// assert_eq!(*guard, 0);
+    /// ```
+    ///
+    /// # Panics
+    /// As there.
+    #[track_caller]
+    pub fn wait_while_deadline<G, F>(
+        &self,
+        guard: G,
+        condition: F,
+        deadline: Instant,
+    ) -> (G, WaitTimeoutResult)
+    where
+        G: WholeGuard,
+        F: FnMut(&mut <G as Deref>::Target) -> bool,
+    {
+        self.block_while(guard, condition, Some(deadline), Location::caller())
     }
 
     /// Notifies the one who has waited longest. False: nobody waits.

@@ -6,9 +6,12 @@
 
 use std::future::Future;
 use std::panic::Location;
+use std::time::{Duration, Instant};
 
+use super::guard::Granted;
 use super::rank::Form;
-use super::{Lock, LockGuard, Locking};
+use super::{Lock, LockGuard, LockTimeoutError, Locking, TryLockError};
+use crate::block::deadline_after;
 
 /// Takes several locks and returns their guards, in the order of `locks`.
 ///
@@ -75,14 +78,107 @@ pub fn lock_all<'a, T: ?Sized, const N: usize>(
 /// As there.
 #[track_caller]
 pub fn lock_all_blocking<'a, T: ?Sized, const N: usize>(locks: [&'a Lock<T>; N]) -> [LockGuard<'a, T>; N] {
+    lock_all_until(locks, None, Location::caller()).unwrap_or_else(|_| unreachable!("there is no deadline"))
+}
+
+/// [`lock_all`] without waiting: all of them, or none.
+///
+/// # Examples
+/// ```
+/// use filch_channels::sync::{Lock, try_lock_all};
+///
+/// let (one, two) = (Lock::new(1), Lock::new(2));
+/// let held = two.try_lock().unwrap();
+/// assert!(try_lock_all([&one, &two]).is_err());
+/// assert!(!one.is_locked());
+/// drop(held);
+/// let [a, b] = try_lock_all([&one, &two]).unwrap();
+/// assert_eq!((*a, *b), (1, 2));
+/// ```
+///
+/// # Errors
+/// [`TryLockError`] when one of them could not be taken at once. Those that it had are free again.
+///
+/// # Panics
+/// When `locks` names a lock twice. The order of [ranked](Lock::ranked) locks is no concern of it, as it does
+/// not wait.
+#[track_caller]
+pub fn try_lock_all<'a, T: ?Sized, const N: usize>(
+    locks: [&'a Lock<T>; N],
+) -> Result<[LockGuard<'a, T>; N], TryLockError> {
     let location = Location::caller();
+    let mut guards = [const { None }; N];
+    for at in in_order(&locks) {
+        if !locks[at].raw.try_take(location) {
+            return Err(TryLockError(()));
+        }
+        guards[at] = Some(LockGuard::new(Granted::new(locks[at])));
+    }
+    Ok(all(guards))
+}
+
+/// [`lock_all`] for a thread, which it blocks until it has them, but no longer than `timeout` in all.
+///
+/// `Duration::MAX` means for ever. A task bounds [`lock_all`] with its runtime's timeout instead: nothing is
+/// lost when that drops it.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use filch_channels::sync::{Lock, lock_all_timeout};
+///
+/// let (one, two) = (Lock::new(1), Lock::new(2));
+/// let held = two.try_lock().unwrap();
+/// assert!(lock_all_timeout([&one, &two], Duration::from_millis(1)).is_err());
+/// assert!(!one.is_locked());
+/// # drop(held);
+/// ```
+///
+/// # Errors
+/// [`LockTimeoutError`] when the time was up. Those that it had are free again, and nothing is left in line.
+///
+/// # Panics
+/// As there.
+#[track_caller]
+pub fn lock_all_timeout<'a, T: ?Sized, const N: usize>(
+    locks: [&'a Lock<T>; N],
+    timeout: Duration,
+) -> Result<[LockGuard<'a, T>; N], LockTimeoutError> {
+    lock_all_until(locks, deadline_after(timeout), Location::caller())
+}
+
+/// [`lock_all`] for a thread, which it blocks until it has them, but not past `deadline`.
+///
+/// # Errors
+/// [`LockTimeoutError`] when the deadline came first. Those that it had are free again, and nothing is left in
+/// line.
+///
+/// # Panics
+/// As there.
+#[track_caller]
+pub fn lock_all_deadline<'a, T: ?Sized, const N: usize>(
+    locks: [&'a Lock<T>; N],
+    deadline: Instant,
+) -> Result<[LockGuard<'a, T>; N], LockTimeoutError> {
+    lock_all_until(locks, Some(deadline), Location::caller())
+}
+
+#[track_caller]
+fn lock_all_until<'a, T: ?Sized, const N: usize>(
+    locks: [&'a Lock<T>; N],
+    deadline: Option<Instant>,
+    location: &'static Location<'static>,
+) -> Result<[LockGuard<'a, T>; N], LockTimeoutError> {
     let order = in_order(&locks);
     check_rank(&locks, Form::Blocking, location);
     let mut guards = [const { None }; N];
     for at in order {
-        guards[at] = Some(locks[at].lock_in_order(location));
+        if !locks[at].raw.take_blocking(deadline, location) {
+            return Err(LockTimeoutError(()));
+        }
+        guards[at] = Some(LockGuard::new(Granted::new(locks[at])));
     }
-    all(guards)
+    Ok(all(guards))
 }
 
 /// The places of `locks` in the order in which they are to be taken.

@@ -24,7 +24,7 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
-pub use all::{lock_all, lock_all_blocking};
+pub use all::{lock_all, lock_all_blocking, lock_all_deadline, lock_all_timeout, try_lock_all};
 pub use claim::{Locking, LockingOwned};
 pub use error::{LockTimeoutError, TryLockError};
 pub(crate) use guard::{Granted, Holds};
@@ -194,6 +194,16 @@ impl<T: ?Sized> Lock<T> {
 
     /// Waits for the lock.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Lock;
+    /// # futures_lite::future::block_on(async {
+    /// let lock = Lock::new(1);
+    /// *lock.lock().await += 1;
+    /// assert_eq!(*lock.lock().await, 2);
+    /// # });
+    /// ```
+    ///
     /// # Panics
     /// When the lock is [ranked](Self::ranked) and out of order.
     ///
@@ -227,9 +237,7 @@ impl<T: ?Sized> Lock<T> {
     /// When the lock is [ranked](Self::ranked) and out of order.
     #[track_caller]
     pub fn lock_blocking(&self) -> LockGuard<'_, T> {
-        let location = Location::caller();
-        self.raw.check_rank(Form::Blocking, location);
-        self.lock_in_order(location)
+        self.lock_until(None, Location::caller()).unwrap_or_else(|_| unreachable!("there is no deadline"))
     }
 
     /// The same as [`lock_blocking`](Self::lock_blocking), by tokio's name.
@@ -239,13 +247,6 @@ impl<T: ?Sized> Lock<T> {
     #[track_caller]
     pub fn blocking_lock(&self) -> LockGuard<'_, T> {
         self.lock_blocking()
-    }
-
-    /// Blocks this thread; whether the order of ranked locks allows it has been asked before.
-    fn lock_in_order(&self, location: &'static Location<'static>) -> LockGuard<'_, T> {
-        let taken = self.raw.take_blocking(None, location);
-        debug_assert!(taken, "there was no deadline");
-        LockGuard::new(Granted::new(self))
     }
 
     /// Blocks this thread until it has the lock, but no longer than `timeout`.

@@ -20,6 +20,16 @@ macro_rules! queue_methods {
             /// Those who wait are served first come, first served; one who does not have to wait may go before
             /// them, a limited number of times. A queue without a limit always has room.
             ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("# use filch_channels::sync::", stringify!($name), ";")]
+            /// # futures_lite::future::block_on(async {
+            #[doc = made!($name, "2")]
+            /// queue.put("a").await.unwrap();
+            /// assert_eq!(queue.len(), 1);
+            /// # });
+            /// ```
+            ///
             /// # Errors
             /// [`PutError`] with the item, once the queue is closed.
             ///
@@ -78,6 +88,18 @@ macro_rules! queue_methods {
             /// them, a limited number of times. The item counts as unfinished until
             /// [`task_done`](Self::task_done) is called for it.
             ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("# use filch_channels::sync::", stringify!($name), ";")]
+            /// # futures_lite::future::block_on(async {
+            #[doc = made!($name, "2")]
+            /// queue.put("a").await.unwrap();
+            /// assert_eq!(queue.get().await, Ok("a"));
+            /// queue.close();
+            /// assert!(queue.get().await.is_err());
+            /// # });
+            /// ```
+            ///
             /// # Errors
             /// [`GetError`] once the queue is closed *and* empty.
             ///
@@ -135,6 +157,19 @@ macro_rules! queue_methods {
             }
 
             /// [`get`](Self::get), as a guard that marks the item done when it is dropped.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("# use filch_channels::sync::", stringify!($name), ";")]
+            /// # futures_lite::future::block_on(async {
+            #[doc = made!($name, "2")]
+            /// queue.put("a").await.unwrap();
+            /// let item = queue.get_item().await.unwrap();
+            /// assert_eq!((*item, queue.unfinished()), ("a", 1));
+            /// drop(item);
+            /// assert_eq!(queue.unfinished(), 0);
+            /// # });
+            /// ```
             ///
             /// # Errors
             /// [`GetError`] once the queue is closed and empty.
@@ -206,6 +241,17 @@ macro_rules! queue_methods {
             /// It is ready when the count of unfinished items is 0, or was so since the wait began; what was
             /// put after that is not waited for. Closing the queue does not end the wait: items that are left in
             /// a closed queue are still to be worked on.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("# use filch_channels::sync::", stringify!($name), ";")]
+            /// # futures_lite::future::block_on(async {
+            #[doc = made!($name, "2")]
+            /// queue.put("a").await.unwrap();
+            /// drop(queue.get_item().await);
+            /// queue.join().await;
+            /// # });
+            /// ```
             ///
             /// # Cancel safety
             /// **Strict.**

@@ -240,6 +240,19 @@ impl<T: ?Sized> RLock<T> {
 
     /// [`lock`](Self::lock), for a guard that keeps the lock alive and borrows nothing.
     ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use filch_channels::sync::RLock;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let lock = Arc::new(RLock::new(1));
+    /// let guard = lock.clone().lock_owned().await.unwrap();
+    /// drop(lock);
+    /// assert_eq!(*guard, 1);
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As there.
     ///
@@ -293,6 +306,25 @@ impl<T: ?Sized> RLock<T> {
         timeout: Duration,
     ) -> Result<OwnedRLockGuard<T>, LockTimeoutError> {
         if self.raw.take_blocking(deadline_after(timeout), Location::caller()) {
+            Ok(OwnedRLockGuard::new(self))
+        } else {
+            Err(LockTimeoutError(()))
+        }
+    }
+
+    /// [`lock_deadline`](Self::lock_deadline), for a guard that keeps the lock alive.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    #[track_caller]
+    pub fn lock_owned_deadline(
+        self: Arc<Self>,
+        deadline: Instant,
+    ) -> Result<OwnedRLockGuard<T>, LockTimeoutError> {
+        if self.raw.take_blocking(Some(deadline), Location::caller()) {
             Ok(OwnedRLockGuard::new(self))
         } else {
             Err(LockTimeoutError(()))

@@ -140,6 +140,15 @@ macro_rules! access {
         => $future_owned:ident, $guard_owned:ident) => {
         #[doc = concat!("Waits for ", $what, ".")]
         ///
+        /// # Examples
+        /// ```
+        /// # use filch_channels::sync::RwLock;
+        /// # futures_lite::future::block_on(async {
+        /// let lock = RwLock::new(1);
+        #[doc = concat!("assert_eq!(*lock.", stringify!($name), "().await, 1);")]
+        /// # });
+        /// ```
+        ///
         /// # Cancel safety
         /// **Loses its place in line.** What was offered to it goes to the next one.
         #[inline]
@@ -188,6 +197,16 @@ macro_rules! access {
         }
 
         #[doc = concat!("Waits for ", $owned_what, ".")]
+        ///
+        /// # Examples
+        /// ```
+        /// # use std::sync::Arc;
+        /// # use filch_channels::sync::RwLock;
+        /// # futures_lite::future::block_on(async {
+        /// let lock = Arc::new(RwLock::new(1));
+        #[doc = concat!("assert_eq!(*lock.clone().", stringify!($name_owned), "().await, 1);")]
+        /// # });
+        /// ```
         ///
         /// # Cancel safety
         /// **Loses its place in line.** What was offered to it goes to the next one.

@@ -1,236 +1,24 @@
 //! Layer 1, wait queue. Who waits, in which order, and how far each of them has come.
 //!
-//! Owns the doubly linked list of entries, their states and the counts over them. The entries lie in the
+//! Owns the doubly linked list of entries and the counts over them. The entries (`entry`) lie in the
 //! waiting futures themselves, or on the stacks of blocked threads, as in tokio's and maitake's wait queues,
 //! so that a wait allocates nothing. Knows nothing of the primitive: how many units are free is told to it.
-//! Called by `wait_queue` alone, always under the lock round the [`List`].
+//! Called by `wait_queue` and `waiter`, always under the lock round the [`List`].
 //!
 //! **The Link Invariant**: a [`Link`] is only used with the one list that its entry belongs to, while that
 //! list is locked, and before its entry is moved or freed. [`Link::new`] asks its caller to promise that; a
 //! linked entry is unlinked by its owner, under the lock, before it goes.
 
-use std::marker::PhantomPinned;
-use std::mem::{self, ManuallyDrop};
+use std::mem;
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::task::Waker;
 
+use super::entry::{Entry, Slot, State};
+use super::party::{Caller, Party};
 use super::{Need, Place};
 use crate::probe::TaskRef;
-use crate::shim::Ordering::{Acquire, Relaxed, Release};
-use crate::shim::task::AtomicBool;
-use crate::shim::{Parker, UnsafeCell};
+use crate::shim::Ordering::Release;
 use crate::wake_batch::{Wake, WakeBatch};
-
-/// How often a waiter may find that another was quicker before newcomers have to queue behind it.
-#[cfg(not(filch_loom))]
-pub(super) const OVERTAKEN_MAX: u8 = 16;
-#[cfg(filch_loom)]
-pub(super) const OVERTAKEN_MAX: u8 = 2;
-
-/// How far an entry has come.
-///
-/// | state   | linked? | its waker            | goes on to                                                      |
-/// |---------|---------|----------------------|-----------------------------------------------------------------|
-/// | Idle    | no      | none                 | Waiting (first poll)                                            |
-/// | Waiting | yes     | here                 | Woken, Told, or Idle when it is dropped or barges               |
-/// | Woken   | yes     | called               | Idle (claimed, dropped), Waiting (in vain), Absent (did not come)|
-/// | Absent  | yes     | called               | Idle, or Waiting when its task comes after all                  |
-/// | Told    | no      | called               | Idle (its owner has seen the message)                           |
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum State {
-    /// Waits for nothing.
-    Idle,
-    /// In line. Nobody has called its waker since it was registered.
-    Waiting,
-    /// In line, and invited to take its units. They lie where everybody can take them, unless the gate is
-    /// shut.
-    Woken,
-    /// In line, and has not made use of an invitation. Its task owes it a poll, so nobody waits for it.
-    Absent,
-    /// Out of line, for good. `word` is the message. The owner need not take the lock to read it.
-    Told,
-}
-
-impl State {
-    fn is_linked(self) -> bool {
-        self.is_present() || self == State::Absent
-    }
-
-    /// In line, and waited for by those behind it.
-    fn is_present(self) -> bool {
-        matches!(self, State::Waiting | State::Woken)
-    }
-}
-
-/// Whom an entry stands for.
-#[derive(Debug)]
-pub(super) struct Party {
-    /// The task's id, `0` when not known.
-    pub(super) id: u64,
-    /// Only for entries that want units: those whose invitation passes on at the end of a poll.
-    pub(super) task: Option<TaskRef>,
-    signal: Signal,
-}
-
-#[derive(Debug)]
-enum Signal {
-    Armed(Wake),
-    /// The waker is gone; these two words say whether another one wakes the same task.
-    Sent(Option<Identity>),
-}
-
-/// The two words that `Waker::will_wake` compares.
-type Identity = (*const (), *const std::task::RawWakerVTable);
-
-/// Who is asking: what a [`Party`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Caller<'a> {
-    pub(super) id: u64,
-    pub(super) who: Who<'a>,
-}
-
-/// What a [`Caller`] can be woken by.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Who<'a> {
-    Task(&'a Waker),
-    Thread(&'a Parker),
-    /// It does not wait.
-    Nobody,
-}
-
-impl Party {
-    /// Who waits to be told something. Clones the waker: not to be called under a lock.
-    #[inline]
-    pub(super) fn of_task(id: u64, waker: &Waker) -> Party {
-        Party { id, task: None, signal: Signal::Armed(Wake::Task(waker.clone())) }
-    }
-}
-
-impl Caller<'_> {
-    /// Clones the waker: not to be called under a lock.
-    pub(super) fn party(&self, settles: bool) -> Party {
-        let signal = match self.who {
-            Who::Task(waker) => Signal::Armed(Wake::Task(waker.clone())),
-            Who::Thread(parker) => Signal::Armed(Wake::Thread(parker.clone())),
-            Who::Nobody => Signal::Sent(None),
-        };
-        // A thread that parks inside a poll does not end it, so there is nothing to settle for it.
-        let task = if settles && matches!(self.who, Who::Task(_)) { TaskRef::current() } else { None };
-        Party { id: self.id, task, signal }
-    }
-
-    fn is_same_task(&self, party: &Party) -> bool {
-        if self.id != 0 || party.id != 0 {
-            return self.id == party.id;
-        }
-        match (&party.signal, self.who) {
-            (Signal::Armed(Wake::Task(theirs)), Who::Task(mine)) => theirs.will_wake(mine),
-            (Signal::Sent(Some(theirs)), Who::Task(mine)) => *theirs == identity(mine),
-            _ => false,
-        }
-    }
-
-    fn is_armed_in(&self, party: &Party) -> bool {
-        match (&party.signal, self.who) {
-            (Signal::Armed(Wake::Task(theirs)), Who::Task(mine)) => {
-                party.id == self.id && theirs.will_wake(mine)
-            }
-            (Signal::Armed(Wake::Thread(_)), Who::Thread(_)) => true,
-            _ => false,
-        }
-    }
-}
-
-fn identity(waker: &Waker) -> Identity {
-    (waker.data(), waker.vtable())
-}
-
-/// One waiter, as the list sees it. Every field is guarded by the lock round the list.
-#[derive(Debug)]
-pub(super) struct Entry {
-    prev: Option<Link>,
-    next: Option<Link>,
-    state: State,
-    /// How often it was overtaken since it came.
-    overtaken: u8,
-    /// Whether it wants units, rather than to be told something.
-    units: bool,
-    place: Place,
-    /// The number of units it wants, or the caller's own word; once told, the message.
-    word: usize,
-    /// Moves up with each entry that is linked.
-    ticket: u64,
-    /// The phase of its task when it was invited.
-    phase: u32,
-    party: Option<Party>,
-}
-
-/// The place of an entry in its owner. Pinned there as soon as it is linked.
-///
-/// | `told` | who may touch the entry                                                          |
-/// |--------|----------------------------------------------------------------------------------|
-/// | false  | its owner until it is linked; from then on whoever has the lock of the list       |
-/// | true   | its owner: who told it something has taken it out of line, and is done with it    |
-///
-/// So that who was told something learns of it without a lock.
-///
-/// The entry is made when a wait begins, and not before: most waits never do, and a future that was written
-/// to and is moved at once stalls the processor. (Nor is it `MaybeUninit`: the compiler makes a constant of
-/// that, and copies its zeros.) It needs no drop, as its party is taken out when the wait ends.
-#[derive(Debug)]
-pub(super) struct Slot {
-    entry: UnsafeCell<ManuallyDrop<Option<Entry>>>,
-    told: AtomicBool,
-    _pinned: PhantomPinned,
-}
-
-impl Slot {
-    #[inline]
-    pub(super) fn new() -> Slot {
-        Slot {
-            entry: UnsafeCell::new(ManuallyDrop::new(None)),
-            told: AtomicBool::new(false),
-            _pinned: PhantomPinned,
-        }
-    }
-
-    /// Makes an Idle entry for `party`. Only its owner knows of the slot.
-    ///
-    /// `word`: of one that waits for a message, and does not want `units`.
-    #[inline]
-    pub(super) fn begin(self: Pin<&mut Self>, party: Party, units: bool, word: usize) {
-        // Ordering: Relaxed: nobody else knows of it; the lock under which it is linked makes it known.
-        self.told.store(false, Relaxed);
-        let entry = Entry {
-            prev: None,
-            next: None,
-            state: State::Idle,
-            overtaken: 0,
-            units,
-            place: Place::Back,
-            word,
-            ticket: 0,
-            phase: 0,
-            party: Some(party),
-        };
-        self.entry.with_mut(|place| {
-            // SAFETY: we have the slot to ourselves: `&mut`, and it is linked nowhere, as its last wait has ended.
-            unsafe { *place = ManuallyDrop::new(Some(entry)) };
-        });
-    }
-
-    /// What the entry was told, if it was. May be asked once for each wait.
-    #[inline]
-    pub(super) fn take_message(self: Pin<&Self>) -> Option<usize> {
-        // Ordering: Acquire pairs with the store in `List::tell`: it was the last to touch the entry.
-        if !self.told.load(Acquire) {
-            return None;
-        }
-        // SAFETY: see the table: told, so the entry is out of line, and its owner, who asks, has it alone.
-        self.entry.with_mut(|entry| unsafe { (*entry).as_mut() }.map(Entry::take_message))
-    }
-}
 
 /// The address of an entry: see the Link Invariant at the head of this file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -681,32 +469,3 @@ impl List {
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Told(pub(super) Option<Wake>);
-
-impl Entry {
-    /// The waker, which leaves its identity behind.
-    #[inline]
-    fn take_wake(&mut self) -> Option<Wake> {
-        let party = self.party.as_mut()?;
-        let identity = match &party.signal {
-            Signal::Armed(Wake::Task(waker)) => Some(identity(waker)),
-            Signal::Armed(Wake::Thread(_)) => None,
-            Signal::Sent(_) => return None,
-        };
-        match mem::replace(&mut party.signal, Signal::Sent(identity)) {
-            Signal::Armed(wake) => Some(wake),
-            Signal::Sent(_) => None,
-        }
-    }
-
-    /// For its owner, once it was told. What is left of it needs no drop.
-    fn take_message(&mut self) -> usize {
-        self.state = State::Idle;
-        // A signal that was sent is an address: only the task is counted.
-        drop(self.party.as_mut().and_then(|party| party.task.take()));
-        self.word
-    }
-
-    fn is_starved(&self) -> bool {
-        self.overtaken >= OVERTAKEN_MAX
-    }
-}

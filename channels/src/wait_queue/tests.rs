@@ -1,11 +1,13 @@
 //! Tests of the wait queue, on a pool of units as plain as can be.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::*;
+use crate::shim::Ordering::AcqRel;
 use crate::shim::Ordering::SeqCst;
 use crate::test_util::{Count, FakeTask};
 use crate::testing::block_on;

@@ -9,7 +9,7 @@ use crate::tolerating;
 
 /// Plays a scene with values that panic at each moment there is. What is left is dropped in the end, and each value
 /// was dropped once.
-fn evil_values<T>(least: usize, scene: impl Fn(&Evil) -> T + Send + 'static) {
+pub(crate) fn evil_values<T>(least: usize, scene: impl Fn(&Evil) -> T + Send + 'static) {
     watched(move || {
         let deeds = Evil::at_each(
             Moment::OF_VALUES,

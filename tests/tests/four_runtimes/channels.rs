@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use filch::channel::{Receiver, Select, bounded, broadcast, oneshot, rendezvous, unbounded, watch};
+use filch::channel::{
+    Receiver, Select, bounded, broadcast, mpsc, oneshot, rendezvous, spsc, unbounded, watch,
+};
 
 use crate::worlds::{Crew, at_most, everywhere};
 
@@ -90,6 +92,52 @@ fn receive(crew: &Crew<'_>, rx: Receiver<(usize, usize)>, senders: usize, giving
     crew.join();
     assert_eq!(count.load(SeqCst), senders * EACH);
     assert_eq!(sum.load(SeqCst), senders * (EACH * (EACH - 1) / 2));
+}
+
+/// Ends that are not shared: the one receiver, a task, sees each sender's messages in order.
+#[test]
+fn the_only_receiver_sees_all_in_order() {
+    everywhere(|crew| {
+        for (tx, mut rx) in [mpsc::bounded(4), mpsc::unbounded()] {
+            for sender in 0..2 {
+                let tx = tx.clone();
+                crew.task(async move {
+                    for number in 0..EACH {
+                        tx.send((sender, number)).await.unwrap();
+                    }
+                });
+            }
+            crew.thread(move || (0..EACH).for_each(|number| tx.send_blocking((2, number)).unwrap()));
+            crew.task(async move {
+                let (mut next, mut round) = ([0; 3], 0);
+                loop {
+                    round += 1;
+                    match at_most(round % 3, rx.recv()).await {
+                        Some(Ok((sender, number))) => {
+                            let next: &mut usize = &mut next[sender];
+                            assert_eq!(number, *next);
+                            *next += 1;
+                        }
+                        Some(Err(_)) => break,
+                        None => {}
+                    }
+                }
+                assert_eq!(next, [EACH; 3]);
+            });
+        }
+        // A task sends, a thread receives.
+        for (mut tx, mut rx) in [spsc::bounded(2), spsc::unbounded()] {
+            crew.task(async move {
+                for number in 0..EACH {
+                    tx.send(number).await.unwrap();
+                }
+            });
+            crew.thread(move || {
+                (0..EACH).for_each(|number| assert_eq!(rx.recv_blocking(), Ok(number)));
+                assert!(rx.recv_blocking().is_err());
+            });
+        }
+    });
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use filch::sync::{
-    AtomicWait, Barrier, Condition, Event, Lock, Notify, OnceCell, Pool, Queue, RwLock, RwLockPolicy,
-    RwLockUpgradableReadGuard, Semaphore,
+    AtomicWait, Barrier, Condition, Counter, Event, LifoQueue, Lock, Notify, OnceCell, Pool, PriorityQueue,
+    Queue, RLock, RwLock, RwLockPolicy, RwLockUpgradableReadGuard, Semaphore, lock_all, lock_all_blocking,
 };
 
 use crate::worlds::{at_most, everywhere, turn};
@@ -394,4 +394,123 @@ fn a_queue_hands_out_each_task_and_knows_when_all_are_done() {
         crew.join();
         assert_eq!(sum.load(SeqCst), ROUNDS * (ROUNDS - 1) / 2);
     });
+}
+
+/// Under filch its owner takes it again; elsewhere that is refused, and never granted to another.
+#[test]
+fn a_lock_is_taken_again_by_its_owner_or_by_nobody() {
+    everywhere(|crew| {
+        let lock = Arc::new(RLock::new(AtomicUsize::new(0)));
+        // Not a read-modify-write: only the lock keeps two of these apart.
+        let add = |value: &AtomicUsize| value.store(value.load(SeqCst) + 1, SeqCst);
+        for id in 0..3 {
+            let lock = lock.clone();
+            crew.task(async move {
+                for round in 0..ROUNDS {
+                    drop(at_most((id + round) % 2, lock.lock()).await);
+                    let outer = lock.lock().await.expect("this task has it not");
+                    let seen = outer.load(SeqCst);
+                    turn().await;
+                    drop(lock.lock().await);
+                    outer.store(seen + 1, SeqCst);
+                }
+            });
+        }
+        let blocks = lock.clone();
+        crew.thread(move || {
+            for _ in 0..ROUNDS {
+                let outer = blocks.lock_blocking();
+                add(&blocks.lock_blocking());
+                drop(outer);
+            }
+        });
+        crew.join();
+        assert_eq!((lock.depth(), lock.lock_blocking().load(SeqCst)), (0, 4 * ROUNDS));
+    });
+}
+
+#[test]
+fn several_locks_are_taken_in_any_order() {
+    everywhere(|crew| {
+        let accounts = Arc::new([Lock::new(1_000_i64), Lock::new(1_000), Lock::new(1_000)]);
+        let transfers = Arc::new(Counter::new());
+        for id in 0..3 {
+            let (accounts, transfers) = (accounts.clone(), transfers.clone());
+            crew.task(async move {
+                for round in 0..ROUNDS {
+                    let pair = || [&accounts[(id + round) % 3], &accounts[(id + 2 * round + 1) % 3]];
+                    if std::ptr::eq(pair()[0], pair()[1]) {
+                        continue;
+                    }
+                    drop(at_most(round % 2, lock_all(pair())).await);
+                    let [mut from, mut to] = lock_all(pair()).await;
+                    *from -= 1;
+                    turn().await;
+                    *to += 1;
+                    transfers.increment();
+                }
+            });
+        }
+        let blocks = accounts.clone();
+        crew.thread(move || {
+            for _ in 0..ROUNDS {
+                let [mut to, mut from] = lock_all_blocking([&blocks[2], &blocks[0]]);
+                (*from, *to) = (*from - 1, *to + 1);
+            }
+        });
+        crew.join();
+        assert_eq!(accounts.iter().map(|account| *account.try_lock().unwrap()).sum::<i64>(), 3_000);
+        assert!(transfers.get() > 0);
+    });
+}
+
+/// The same for a queue with another order.
+macro_rules! hands_out_all {
+    ($($name:ident: $queue:ident;)*) => {$(
+        #[test]
+        fn $name() {
+            everywhere(|crew| {
+                let (queue, sum) = (Arc::new($queue::new(2)), Arc::new(AtomicUsize::new(0)));
+                for _ in 0..2 {
+                    let (queue, sum) = (queue.clone(), sum.clone());
+                    crew.task(async move {
+                        let mut round = 0;
+                        loop {
+                            round += 1;
+                            match at_most(round % 3, queue.get()).await {
+                                Some(Ok(item)) => {
+                                    sum.fetch_add(item, SeqCst);
+                                    queue.task_done().unwrap();
+                                }
+                                Some(Err(_)) => break,
+                                None => {}
+                            }
+                        }
+                    });
+                }
+                let puts = queue.clone();
+                crew.task(async move {
+                    for id in 0..ROUNDS {
+                        puts.put(id).await.unwrap();
+                    }
+                    puts.join().await;
+                    puts.close();
+                });
+                let blocks = sum.clone();
+                crew.thread(move || {
+                    while let Ok(item) = queue.get_blocking() {
+                        blocks.fetch_add(item, SeqCst);
+                        queue.task_done().unwrap();
+                    }
+                });
+                crew.join();
+                assert_eq!(sum.load(SeqCst), ROUNDS * (ROUNDS - 1) / 2);
+            });
+        }
+    )*};
+}
+
+hands_out_all! {
+    a_stack_hands_out_each_task: LifoQueue;
+    a_priority_queue_hands_out_each_task: PriorityQueue;
 }

@@ -233,6 +233,16 @@ impl<T> Sender<T> {
 
     /// Waits until there is no receiver.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::channel::broadcast;
+    /// # futures_lite::future::block_on(async {
+    /// let (tx, rx) = broadcast::channel::<u8>(1);
+    /// drop(rx);
+    /// tx.closed().await;
+    /// # });
+    /// ```
+    ///
     /// # Cancel safety
     /// **Strict.**
     #[track_caller]

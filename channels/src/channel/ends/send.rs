@@ -68,6 +68,16 @@ impl<T, K: Kind> Sender<T, K> {
 
     /// Waits until the channel is closed or its receivers are gone.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::channel;
+    /// # futures_lite::future::block_on(async {
+    /// let (tx, rx) = channel::bounded::<u8>(1);
+    /// drop(rx);
+    /// tx.closed().await;
+    /// # });
+    /// ```
+    ///
     /// # Cancel safety
     /// **Strict.**
     #[track_caller]

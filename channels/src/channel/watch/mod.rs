@@ -303,6 +303,16 @@ impl<T> Sender<T> {
 
     /// Waits until there is no receiver.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::channel::watch;
+    /// # futures_lite::future::block_on(async {
+    /// let (tx, rx) = watch::channel(1);
+    /// drop(rx);
+    /// tx.closed().await;
+    /// # });
+    /// ```
+    ///
     /// # Cancel safety
     /// **Strict.**
     #[track_caller]

@@ -136,6 +136,17 @@ impl<T> Receiver<T> {
 
     /// Waits for a value that this receiver has not seen, and counts it as seen.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::channel::watch;
+    /// # futures_lite::future::block_on(async {
+    /// let (tx, mut rx) = watch::channel(1);
+    /// tx.send(2).unwrap();
+    /// rx.changed().await.unwrap();
+    /// assert_eq!(*rx.borrow(), 2);
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// [`RecvError`] once the channel is closed *and* the last value was seen.
     ///

@@ -92,6 +92,10 @@ fn the_time_is_up() {
     assert!(result.timed_out());
     let (guard, result) = condition.wait_while_timeout(guard, |value| *value == 7, Duration::ZERO);
     assert!(result.timed_out());
+    let (guard, result) = condition.wait_while_deadline(guard, |value| *value == 7, Instant::now());
+    assert!(result.timed_out());
+    let (guard, result) = condition.wait_while_deadline(guard, |_| false, Instant::now());
+    assert!(!result.timed_out());
     let (guard, result) = condition.wait_while_timeout(guard, |_| false, Duration::ZERO);
     assert_eq!((*guard, result), (7, WaitTimeoutResult(false)));
     drop(guard);

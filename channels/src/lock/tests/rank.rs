@@ -117,6 +117,8 @@ fn several_at_once_are_taken_by_level() {
     let low = Lock::ranked(1, 0);
     let Poll::Ready(held) = task.poll_one(pin!(low.lock())) else { panic!("it is free") };
     assert_eq!(refused(&task, &mut || lock_all(all())), CHECKS);
+    assert_eq!(task.poll(|_| refuses(|| lock_all_timeout(all(), Duration::MAX))), CHECKS);
+    assert!(task.poll(|_| try_lock_all(all()).is_ok()), "it does not wait");
     drop(held);
     assert!(task.poll_one(pin!(lock_all(all()))).is_ready());
     // The lowest that is not there yet is waited for first.

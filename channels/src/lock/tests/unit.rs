@@ -330,6 +330,26 @@ fn all_of_them_or_none() {
 }
 
 #[test]
+fn all_of_them_at_once_or_in_time() {
+    let locks = [Lock::new(0), Lock::new(1), Lock::new(2)];
+    let all = || [&locks[2], &locks[0], &locks[1]];
+    let free = || locks.iter().all(|lock| !lock.is_locked());
+    let values = |guards: [LockGuard<'_, u8>; 3]| guards.map(|guard| *guard);
+    assert_eq!(try_lock_all(all()).map(values), Ok([2, 0, 1]));
+    assert_eq!(lock_all_timeout(all(), Duration::MAX).map(values), Ok([2, 0, 1]));
+    assert_eq!(lock_all_deadline(all(), Instant::now()).map(values), Ok([2, 0, 1]));
+    assert!(free());
+    for lock in &locks {
+        let held = lock.try_lock().unwrap();
+        assert_eq!(try_lock_all(all()).map(values), Err(TryLockError(())));
+        assert_eq!(lock_all_timeout(all(), Duration::ZERO).map(values), Err(LockTimeoutError(())));
+        assert_eq!(lock_all_deadline(all(), Instant::now()).map(values), Err(LockTimeoutError(())));
+        drop(held);
+        assert!(free());
+    }
+}
+
+#[test]
 fn the_same_lock_twice_is_refused() {
     let (one, two) = (Lock::new(0), Lock::new(1));
     let text = |call: &dyn Fn()| {
@@ -339,6 +359,8 @@ fn the_same_lock_twice_is_refused() {
     let expected = "the same lock twice, as number 0 and as number 2: nobody can hold it twice";
     assert_eq!(text(&|| drop(lock_all([&one, &two, &one]))), expected);
     assert_eq!(text(&|| drop(lock_all_blocking([&one, &two, &one]))), expected);
+    assert_eq!(text(&|| drop(try_lock_all([&one, &two, &one]))), expected);
+    assert_eq!(text(&|| drop(lock_all_timeout([&one, &two, &one], Duration::MAX))), expected);
     assert!(!one.is_locked() && !two.is_locked());
 }
 

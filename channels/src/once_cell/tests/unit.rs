@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::*;
 use crate::probe::{BUDGET, Wait};
 use crate::shim::thread;
-use crate::test_util::FakeTask;
+use crate::test_util::{Count, FakeTask};
 use crate::testing::{Ledger, poll_once};
 
 static CONST: OnceCell<u32> = OnceCell::const_new();
@@ -20,6 +20,7 @@ fn made_once_and_got_by_all() {
     assert_eq!(*block_on(CONST.get_or_init(async || 1)), 1);
     assert_eq!(*CONST.get_or_init_blocking(|| unreachable!()), 1);
     assert_eq!(CONST.get_or_init_timeout(Duration::ZERO, || unreachable!()), Some(&1));
+    assert_eq!(CONST.get_or_init_deadline(Instant::now(), || unreachable!()), Some(&1));
     assert_eq!(block_on(CONST.get_or_try_init(|| ready(Err(())))), Ok(&1));
     assert_eq!((CONST.wait_blocking(), block_on(CONST.wait())), (&1, &1));
     assert_eq!(CONST.wait_timeout(Duration::MAX), Some(&1));
@@ -149,12 +150,50 @@ fn another_task_on_the_same_thread_may_wait() {
     assert_eq!(two.poll_one(inner.as_mut()), Poll::Ready(&1));
 }
 
+/// No runtime says which task this is, but it is polled with the waker of the one that makes the value.
+#[test]
+fn a_task_without_the_probe_that_waits_for_itself_panics() {
+    let cell = OnceCell::new();
+    let nested = || {
+        block_on(cell.get_or_init(async || {
+            // At a later poll, too.
+            crate::testing::yield_now().await;
+            *cell.get_or_init(async || 1).await
+        }))
+    };
+    let panic = catch_unwind(AssertUnwindSafe(nested)).unwrap_err();
+    assert!(panic.downcast_ref::<&str>().unwrap().contains("awaits the same cell"));
+    assert_eq!(*block_on(cell.get_or_init(async || 2)), 2);
+}
+
+/// Neither a task with another waker, polled within, nor the same task at another time waits for itself.
+#[test]
+fn without_the_probe_others_may_wait() {
+    let (cell, gate) = (OnceCell::new(), Event::new());
+    let (one, two) = (Count::new(), Count::new());
+    let mut inner = Box::pin(cell.get_or_init(async || unreachable!()));
+    let mut outer = Box::pin(cell.get_or_init(async || {
+        assert!(two.poll(inner.as_mut()).is_pending());
+        gate.wait().await;
+        1
+    }));
+    assert!(one.poll(outer.as_mut()).is_pending());
+    let mut beside = Box::pin(cell.get_or_init(async || unreachable!()));
+    assert!(one.poll(beside.as_mut()).is_pending());
+    gate.set();
+    assert_eq!(one.poll(outer.as_mut()), Poll::Ready(&1));
+    assert_eq!(one.poll(beside.as_mut()), Poll::Ready(&1));
+    drop(outer);
+    assert_eq!(two.poll(inner.as_mut()), Poll::Ready(&1));
+}
+
 #[test]
 fn a_thread_that_makes_the_value_from_within_panics() {
     let cell = OnceCell::new();
-    let nested: [&dyn Fn() -> u32; 3] = [
+    let nested: [&dyn Fn() -> u32; 4] = [
         &|| *cell.get_or_init_blocking(|| *cell.get_or_init_blocking(|| 1)),
         &|| *cell.get_or_init_blocking(|| *cell.get_or_init_timeout(Duration::ZERO, || 1).unwrap()),
+        &|| *cell.get_or_init_blocking(|| *cell.get_or_init_deadline(Instant::now(), || 1).unwrap()),
         &|| *block_on(cell.get_or_init(async || *cell.get_or_init_blocking(|| 1))),
     ];
     for nested in nested {

@@ -47,12 +47,14 @@ fn owned_guards() {
         lock.clone().try_lock_owned().unwrap(),
         lock.clone().lock_owned_blocking(),
         lock.clone().lock_owned_timeout(Duration::ZERO).unwrap(),
+        lock.clone().lock_owned_deadline(Instant::now()).unwrap(),
     ];
     assert!(Arc::ptr_eq(OwnedRLockGuard::lock(&guards[0]), &lock));
     thread::scope(|scope| {
         scope.spawn(|| {
             assert!(lock.clone().try_lock_owned().is_err());
             assert!(lock.clone().lock_owned_timeout(Duration::ZERO).is_err());
+            assert!(lock.clone().lock_owned_deadline(Instant::now()).is_err());
         });
     });
     let weak = Arc::downgrade(&lock);

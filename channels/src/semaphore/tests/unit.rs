@@ -1,14 +1,15 @@
 //! Unit tests of the semaphore.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use super::*;
-use crate::probe::BUDGET;
+use crate::probe::{BUDGET, Wait};
 use crate::shim::thread;
 use crate::test_util::FakeTask;
 use crate::testing::poll_with;
 
-static CONST: Semaphore = Semaphore::new(1);
+static CONST: Semaphore = Semaphore::const_new(1);
 
 #[test]
 fn permits_come_and_go() {
@@ -20,6 +21,8 @@ fn permits_come_and_go() {
     drop(block_on(CONST.acquire()).unwrap());
     drop(CONST.acquire_blocking().unwrap());
     drop(CONST.acquire_timeout(Duration::MAX).unwrap());
+    drop(CONST.acquire_deadline(Instant::now()).unwrap());
+    assert_eq!(CONST.acquire_many_deadline(2, Instant::now()).unwrap_err(), AcquireTimeoutError::Timeout);
     assert_eq!(CONST.available_permits(), 1);
 }
 
@@ -30,7 +33,11 @@ fn owned_permits_keep_the_semaphore() {
     let two = block_on(semaphore.clone().acquire_many_owned(2)).unwrap();
     assert!(semaphore.clone().try_acquire_many_owned(1).is_err());
     assert_eq!(
-        semaphore.clone().acquire_many_owned_timeout(1, Duration::ZERO).unwrap_err(),
+        semaphore.clone().acquire_owned_timeout(Duration::ZERO).unwrap_err(),
+        AcquireTimeoutError::Timeout
+    );
+    assert_eq!(
+        semaphore.clone().acquire_owned_deadline(Instant::now()).unwrap_err(),
         AcquireTimeoutError::Timeout
     );
     one.merge(two);
@@ -100,6 +107,7 @@ fn closing_ends_every_wait() {
     assert_eq!(semaphore.try_acquire().unwrap_err(), TryAcquireError::Closed);
     assert!(semaphore.acquire_blocking().is_err());
     assert_eq!(semaphore.acquire_timeout(Duration::MAX).unwrap_err(), AcquireTimeoutError::Closed);
+    assert_eq!(semaphore.acquire_deadline(Instant::now()).unwrap_err(), AcquireTimeoutError::Closed);
     for error in [AcquireTimeoutError::Closed.to_string(), TryAcquireError::Closed.to_string()] {
         assert_eq!(error, AcquireError(()).to_string());
     }

@@ -201,7 +201,7 @@ fn a_waiter_is_overtaken_sixteen_times_at_most() {
         assert!(poll(&mut future).0.is_pending());
         assert!(hog < 100);
     }
-    assert_eq!(hog, 1 + usize::from(list::OVERTAKEN_MAX));
+    assert_eq!(hog, 1 + usize::from(entry::OVERTAKEN_MAX));
     assert!(poll(&mut future).0.is_ready());
     // The gate is open again.
     pool.put(1);
@@ -218,7 +218,7 @@ fn eight_waiters_behind_a_hog_are_served() {
         assert!(poll(future).0.is_pending());
     }
     let mut served = Vec::new();
-    for round in 0..8 * (usize::from(list::OVERTAKEN_MAX) + 1) {
+    for round in 0..8 * (usize::from(entry::OVERTAKEN_MAX) + 1) {
         pool.put(1);
         let hog = pool.try_take(1);
         for (at, future) in futures.iter_mut().enumerate() {
@@ -251,7 +251,7 @@ fn a_big_request_is_not_starved_by_small_ones() {
         assert!(barged < 100);
     }
     // The gate shuts at the 16th release that was not enough, before anybody can barge again.
-    assert_eq!((taken, barged), (0, usize::from(list::OVERTAKEN_MAX) - 1));
+    assert_eq!((taken, barged), (0, usize::from(entry::OVERTAKEN_MAX) - 1));
     block_on(big);
 }
 

@@ -7,27 +7,26 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::future::Future;
-use std::marker::PhantomPinned;
-use std::mem;
-use std::ops::Deref;
-use std::panic::Location;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use pin_project_lite::pin_project;
-
 use crate::block::deadline_after;
-use crate::probe::{self, Wait};
+use crate::probe;
 use crate::shim::Ordering::{AcqRel, Acquire as AcquireOrdering, Relaxed, SeqCst};
 use crate::shim::const_unless_model;
 use crate::shim::task::AtomicUsize;
 use crate::wait_queue::{Outcome, WaitQueue, Waiter};
 
+mod acquire;
+mod error;
+mod permit;
 #[cfg(test)]
 mod tests;
+
+use acquire::Claim;
+pub use acquire::{Acquire, AcquireOwned};
+pub use error::{AcquireError, AcquireTimeoutError, TryAcquireError};
+pub use permit::{OwnedSemaphorePermit, SemaphorePermit};
 
 /// In the word: no more permits are given out. What stands above it is the number of free permits.
 const CLOSED: usize = 1;
@@ -83,6 +82,15 @@ impl Semaphore {
         pub fn new(permits: usize) -> Semaphore {
             assert!(permits <= Semaphore::MAX_PERMITS, "a semaphore holds at most usize::MAX >> 3 permits");
             Semaphore { word: AtomicUsize::new(permits * ONE), queue: WaitQueue::new() }
+        }
+
+        /// The same as [`new`](Self::new), under tokio's name for it.
+        ///
+        /// # Panics
+        /// As there.
+        #[must_use]
+        pub fn const_new(permits: usize) -> Semaphore {
+            Semaphore::new(permits)
         }
 
         /// A semaphore that is strictly first in, first out: nobody takes a permit ahead of those who wait.
@@ -225,6 +233,19 @@ impl Semaphore {
 
     /// Waits for a permit.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Semaphore;
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = Semaphore::new(1);
+    /// let permit = semaphore.acquire().await.unwrap();
+    /// assert_eq!(semaphore.available_permits(), 0);
+    /// drop(permit);
+    /// semaphore.close();
+    /// assert!(semaphore.acquire().await.is_err());
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
     ///
@@ -265,6 +286,18 @@ impl Semaphore {
 
     /// Waits for a permit that keeps the semaphore alive, and may be sent to where it is given back.
     ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Semaphore;
+    /// use std::sync::Arc;
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = Arc::new(Semaphore::new(1));
+    /// let permit = semaphore.clone().acquire_owned().await.unwrap();
+    /// std::thread::spawn(move || drop(permit)).join().unwrap();
+    /// assert_eq!(semaphore.available_permits(), 1);
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
     ///
@@ -277,6 +310,17 @@ impl Semaphore {
     }
 
     /// Waits for `n` permits that keep the semaphore alive.
+    ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::Semaphore;
+    /// use std::sync::Arc;
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = Arc::new(Semaphore::new(3));
+    /// let permits = semaphore.clone().acquire_many_owned(2).await.unwrap();
+    /// assert_eq!((permits.num_permits(), semaphore.available_permits()), (2, 1));
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// [`AcquireError`] when the semaphore is closed, or was closed meanwhile.
@@ -399,6 +443,74 @@ impl Semaphore {
         Ok(SemaphorePermit { semaphore: self, permits: n as usize })
     }
 
+    /// Blocks this thread until a permit is free, but not past `deadline`.
+    ///
+    /// # Examples
+    /// ```
+    /// # use filch_channels::sync::{AcquireTimeoutError, Semaphore};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let semaphore = Semaphore::new(1);
+    /// let soon = Instant::now() + Duration::from_millis(1);
+    /// let permit = semaphore.acquire_deadline(soon).unwrap();
+    /// assert_eq!(semaphore.acquire_deadline(soon).unwrap_err(), AcquireTimeoutError::Timeout);
+    /// # drop(permit);
+    /// ```
+    ///
+    /// # Errors
+    /// [`AcquireTimeoutError`] says whether the deadline came first or the semaphore was closed.
+    pub fn acquire_deadline(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.acquire_many_deadline(1, deadline)
+    }
+
+    /// Blocks this thread until `n` permits are free, but not past `deadline`.
+    ///
+    /// # Errors
+    /// [`AcquireTimeoutError`] says whether the deadline came first or the semaphore was closed.
+    pub fn acquire_many_deadline(
+        &self,
+        n: u32,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.take_blocking(n, Some(deadline))?;
+        Ok(SemaphorePermit { semaphore: self, permits: n as usize })
+    }
+
+    /// [`acquire_timeout`](Self::acquire_timeout), for a permit that keeps the semaphore alive.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn acquire_owned_timeout(
+        self: Arc<Self>,
+        timeout: Duration,
+    ) -> Result<OwnedSemaphorePermit, AcquireTimeoutError> {
+        self.acquire_many_owned_timeout(1, timeout)
+    }
+
+    /// [`acquire_deadline`](Self::acquire_deadline), for a permit that keeps the semaphore alive.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn acquire_owned_deadline(
+        self: Arc<Self>,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, AcquireTimeoutError> {
+        self.acquire_many_owned_deadline(1, deadline)
+    }
+
+    /// [`acquire_many_deadline`](Self::acquire_many_deadline), for permits that keep the semaphore alive.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn acquire_many_owned_deadline(
+        self: Arc<Self>,
+        n: u32,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, AcquireTimeoutError> {
+        self.take_blocking(n, Some(deadline))?;
+        Ok(OwnedSemaphorePermit { semaphore: self, permits: n as usize })
+    }
+
     /// [`acquire_many_timeout`](Self::acquire_many_timeout), for permits that keep the semaphore alive.
     ///
     /// # Errors
@@ -422,231 +534,3 @@ impl fmt::Debug for Semaphore {
             .finish()
     }
 }
-
-pin_project! {
-    /// What both futures do; `S` is how they hold the semaphore.
-    struct Claim<S> {
-        // None once permits were given out, which hold it now.
-        semaphore: Option<S>,
-        permits: u32,
-        location: &'static Location<'static>,
-        #[pin]
-        waiter: Waiter,
-        #[pin]
-        _pinned: PhantomPinned,
-    }
-}
-
-impl<S: Deref<Target = Semaphore>> Claim<S> {
-    #[inline]
-    #[track_caller]
-    fn new(semaphore: S, permits: u32) -> Claim<S> {
-        Claim {
-            semaphore: Some(semaphore),
-            permits,
-            location: Location::caller(),
-            waiter: Waiter::new(),
-            _pinned: PhantomPinned,
-        }
-    }
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(S, usize), AcquireError>> {
-        let this = self.project();
-        let n = *this.permits as usize;
-        let semaphore: &Semaphore = this.semaphore.as_ref().expect("polled after it was ready");
-        // One that waits has ended a poll, so its budget is fresh, and it must not miss its turn.
-        if !this.waiter.is_waiting() {
-            ready!(probe::poll_budget(cx));
-        }
-        let (free, take) = (|| semaphore.free(), || semaphore.take(n));
-        match this.waiter.poll_claim(&semaphore.queue, n, free, take, cx) {
-            Poll::Ready(Outcome::Taken(Ok(()))) => {
-                probe::spend();
-                Poll::Ready(Ok((this.semaphore.take().expect("looked at above"), n)))
-            }
-            Poll::Ready(_) => Poll::Ready(Err(AcquireError(()))),
-            Poll::Pending => {
-                probe::waiting(Wait::Semaphore, (&raw const *semaphore).cast(), Some(this.location));
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<S> fmt::Debug for Claim<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acquire").field("permits", &self.permits).field("waiter", &self.waiter).finish()
-    }
-}
-
-pin_project! {
-    /// The future of [`Semaphore::acquire`] and [`Semaphore::acquire_many`].
-    ///
-    /// # Panics
-    /// When it is polled after it was ready.
-    ///
-    /// # Cancel safety
-    /// **Loses its place in line.** No permit is lost.
-    #[derive(Debug)]
-    #[must_use = "futures do nothing unless they are awaited"]
-    pub struct Acquire<'a> {
-        #[pin]
-        inner: Claim<&'a Semaphore>,
-    }
-}
-
-impl<'a> Future for Acquire<'a> {
-    type Output = Result<SemaphorePermit<'a>, AcquireError>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let taken = ready!(self.project().inner.poll(cx));
-        Poll::Ready(taken.map(|(semaphore, permits)| SemaphorePermit { semaphore, permits }))
-    }
-}
-
-pin_project! {
-    /// The future of [`Semaphore::acquire_owned`] and [`Semaphore::acquire_many_owned`].
-    ///
-    /// # Panics
-    /// When it is polled after it was ready.
-    ///
-    /// # Cancel safety
-    /// **Loses its place in line.** No permit is lost.
-    #[derive(Debug)]
-    #[must_use = "futures do nothing unless they are awaited"]
-    pub struct AcquireOwned {
-        #[pin]
-        inner: Claim<Arc<Semaphore>>,
-    }
-}
-
-impl Future for AcquireOwned {
-    type Output = Result<OwnedSemaphorePermit, AcquireError>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let taken = ready!(self.project().inner.poll(cx));
-        Poll::Ready(taken.map(|(semaphore, permits)| OwnedSemaphorePermit { semaphore, permits }))
-    }
-}
-
-/// Permits of a [`Semaphore`], given back when this is dropped.
-#[derive(Debug)]
-#[must_use = "dropping a permit gives it back at once"]
-pub struct SemaphorePermit<'a> {
-    semaphore: &'a Semaphore,
-    permits: usize,
-}
-
-/// Permits that keep their [`Semaphore`] alive, given back when this is dropped.
-#[derive(Debug)]
-#[must_use = "dropping a permit gives it back at once"]
-pub struct OwnedSemaphorePermit {
-    semaphore: Arc<Semaphore>,
-    permits: usize,
-}
-
-macro_rules! permit {
-    ($name:ident [$($life:lifetime)?], $semaphore:ty, $is_same:expr, $copy:expr) => {
-        impl $(<$life>)? $name$(<$life>)? {
-            /// Does not give the permits back: the semaphore has so many less from now on.
-            pub fn forget(mut self) {
-                self.permits = 0;
-            }
-
-            /// Adds the permits of `other` to this one.
-            ///
-            /// # Panics
-            /// When they are permits of another semaphore.
-            #[track_caller]
-            pub fn merge(&mut self, mut other: Self) {
-                assert!($is_same(&self.semaphore, &other.semaphore), "merging permits of two semaphores");
-                self.permits += mem::take(&mut other.permits);
-            }
-
-            /// Splits off `n` permits; `None` when there are fewer.
-            pub fn split(&mut self, n: usize) -> Option<Self> {
-                self.permits = self.permits.checked_sub(n)?;
-                Some(Self { semaphore: $copy(&self.semaphore), permits: n })
-            }
-
-            /// The semaphore that the permits belong to.
-            pub fn semaphore(&self) -> &$semaphore {
-                &self.semaphore
-            }
-
-            /// How many permits this stands for.
-            pub fn num_permits(&self) -> usize {
-                self.permits
-            }
-        }
-
-        impl$(<$life>)? Drop for $name$(<$life>)? {
-            fn drop(&mut self) {
-                self.semaphore.put(self.permits);
-            }
-        }
-    };
-}
-
-permit!(
-    SemaphorePermit['a],
-    Semaphore,
-    |a: &&Semaphore, b: &&Semaphore| std::ptr::eq(*a, *b),
-    |s: &&'a Semaphore| *s
-);
-permit!(OwnedSemaphorePermit[], Arc<Semaphore>, Arc::ptr_eq, Arc::clone);
-
-/// The semaphore is closed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AcquireError(());
-
-impl fmt::Display for AcquireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the semaphore is closed and gives out no more permits")
-    }
-}
-
-impl std::error::Error for AcquireError {}
-
-/// Why [`Semaphore::try_acquire`] took nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TryAcquireError {
-    /// The semaphore is closed.
-    Closed,
-    /// There are too few free permits, or others were overtaken too often and come first.
-    NoPermits,
-}
-
-impl fmt::Display for TryAcquireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TryAcquireError::Closed => "the semaphore is closed and gives out no more permits",
-            TryAcquireError::NoPermits => "the semaphore has not enough free permits",
-        })
-    }
-}
-
-impl std::error::Error for TryAcquireError {}
-
-/// Why [`Semaphore::acquire_timeout`] took nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AcquireTimeoutError {
-    /// The semaphore is closed.
-    Closed,
-    /// The time was up before enough permits were free.
-    Timeout,
-}
-
-impl fmt::Display for AcquireTimeoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            AcquireTimeoutError::Closed => "the semaphore is closed and gives out no more permits",
-            AcquireTimeoutError::Timeout => "the semaphore had not enough free permits in time",
-        })
-    }
-}
-
-impl std::error::Error for AcquireTimeoutError {}
