@@ -71,7 +71,7 @@ impl Bars {
                     .expect("as above");
                 write(&short(10_f64.powi(decade)), 12, (line - 8, bottom + 2));
             }
-            write(&self.unit, 12, (WIDTH as i32 - RIGHT - 30, bottom + 18));
+            write(&self.unit, 12, (WIDTH as i32 - 190, bottom + 18));
             for (number, (name, figures)) in self.groups.iter().enumerate() {
                 let top = TOP + number as i32 * group;
                 write(name, 13, (16, top + (group - GAP) / 2 - 8));
