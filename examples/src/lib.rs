@@ -24,6 +24,7 @@ pub mod http_server;
 pub mod hybrid_channel;
 pub mod livelock;
 pub mod manager;
+pub mod plot;
 pub mod prime_sieve;
 pub mod process_pool;
 pub mod producer_consumer;
@@ -41,6 +42,8 @@ pub mod story;
 pub mod timeouts;
 pub mod tour;
 pub mod web_scraper;
+pub mod when_to_use;
+pub mod worker_pool;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -99,6 +102,8 @@ pub const DEMOS: &[Demo] = &[
     Demo { name: "retry_backoff", about: retry_backoff::ABOUT, run: retry_backoff::run },
     Demo { name: "livelock", about: livelock::ABOUT, run: livelock::run },
     Demo { name: "starvation", about: starvation::ABOUT, run: starvation::run },
+    Demo { name: "worker_pool", about: worker_pool::ABOUT, run: worker_pool::run },
+    Demo { name: "when_to_use", about: when_to_use::ABOUT, run: when_to_use::run },
     Demo { name: "rows", about: rows::ABOUT, run: rows::run },
 ];
 
@@ -121,6 +126,8 @@ pub fn init() {
         &manager::COUNT,
         &manager::SIGN,
         &manager::CRASH,
+        &when_to_use::COUNT_PRIMES,
+        &when_to_use::ASK,
         &rows::COUNT_HERE,
         &rows::PAST_THE_GUARD,
         &rows::LOOP,
@@ -199,7 +206,7 @@ mod tests {
 
     /// Those of which the program starts itself again, which this one must not: `tests/processes.rs` runs
     /// them.
-    const PROCESSES: [&str; 4] = ["process_pool", "shared_memory", "manager", "rows"];
+    const PROCESSES: [&str; 5] = ["process_pool", "shared_memory", "manager", "rows", "when_to_use"];
 
     #[test]
     fn every_demo_that_ends_succeeds_without_arguments() {

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         "shared_memory --processes 3 --times 10 --cells 1",
         "manager",
         "manager --processes 1 --times 3 --workers 1",
+        "when_to_use --jobs 8 --rounds 1 --size 1000",
         // Every row of the guides' catalogue, those about processes among them.
         "rows",
     ] {

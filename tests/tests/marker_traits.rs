@@ -284,6 +284,21 @@ plain! {
     pool::TaskQueueReport: yes yes yes yes yes;
     pool::TaskQueueClosed: yes yes yes yes yes;
     pool::TaskFailure: yes yes yes no no;
+    // Its hook and its jobs may be anything.
+    pool::WorkerPool: yes yes yes no no;
+    pool::WorkerPoolBuilder: yes yes yes no no;
+    pool::WorkerPoolReport: yes yes yes yes yes;
+    pool::WorkerHealth: yes yes yes yes yes;
+    pool::WorkerState: yes yes yes yes yes;
+    pool::WorkerKind: yes yes yes yes yes;
+    pool::WorkerError: yes yes yes yes yes;
+    pool::Health: yes yes yes yes yes;
+    pool::RunningJob: yes yes yes yes yes;
+    pool::Death: yes yes yes yes yes;
+    pool::DeathCause: yes yes yes yes yes;
+    pool::JobContext: yes yes yes yes yes;
+    pool::Priority: yes yes yes yes yes;
+    pool::SubmitError: yes yes yes yes yes;
     // For runtimes: a task's header is shared by all who look at the task.
     probe::Wait: yes yes yes yes yes;
     probe::Header: yes yes yes yes yes;
@@ -433,6 +448,9 @@ generic! {
     process::RemoteQueue<T>: yes yes yes yes yes;
     pool::Job<T>: yes yes yes no no;
     pool::Completed<T>: yes yes yes no no;
+    pool::Submission<'static, T>: yes yes yes no no;
+    pool::Worker<T, T>: send send yes yes yes;
+    pool::WorkerBuilder<T, T>: yes no yes no no;
     pool::Map<std::vec::IntoIter<u8>, (), T>: yes yes yes no no;
     pool::MapUnordered<std::vec::IntoIter<u8>, (), T>: send send yes no no;
     error::SendError<T>: send sync unpin unwind ref_unwind;

@@ -32,6 +32,8 @@ filch_tests::tests! {
     two_hundred_jobs_over_four_processes,
     as_they_are_done,
     a_crash_is_the_error_of_its_job_alone,
+    a_job_without_memory_is_the_only_one_that_fails,
+    a_job_that_forks_harms_no_other,
     an_exit_is_an_error_with_its_code,
     in_a_chunk_only_the_job_that_runs_is_to_blame,
     a_panic_is_an_error_and_the_process_lives_on,
@@ -124,6 +126,34 @@ fn a_crash_is_the_error_of_its_job_alone() {
         assert_eq!(pool.stats().crashed, 6);
         let text = crashed(libc::SIGSEGV).to_string();
         assert!(text.contains("SIGSEGV"), "{text}");
+    });
+}
+
+fn a_job_without_memory_is_the_only_one_that_fails() {
+    with(1, async |pool| {
+        let before = pool.apply(&PID, ()).await;
+        // The allocator gives up by `abort`; the system's own way, SIGKILL, is among the signals above.
+        assert_eq!(pool.apply(&EXHAUST, 256 << 20).await, Err(crashed(libc::SIGABRT)));
+        assert_ne!(pool.apply(&PID, ()).await, before, "another process");
+        assert_eq!(pool.stats().crashed, 1);
+    });
+}
+
+fn a_job_that_forks_harms_no_other() {
+    with(1, async |pool| {
+        for _ in 0..5 {
+            assert_eq!(pool.apply(&FORK, false).await, Ok(()));
+        }
+        assert_eq!(pool.stats().started, 1, "one process did them all");
+        // Two that answer where one was asked: the second answer is nonsense, and ends whoever is there; what runs
+        // there meanwhile is that process's, and the next is another's.
+        assert_eq!(pool.apply(&FORK, true).await, Ok(()));
+        let answers =
+            [pool.apply(&SQUARE, 3).await, pool.apply(&SQUARE, 4).await, pool.apply(&SQUARE, 5).await];
+        for (answer, right) in answers.iter().zip([9, 16, 25]) {
+            assert!(answer == &Ok(right) || answer.is_err(), "never one that is wrong: {answer:?}");
+        }
+        assert_eq!(pool.apply(&SQUARE, 6).await, Ok(36));
     });
 }
 

@@ -220,6 +220,29 @@ fn a_full_queue_makes_wait() {
 }
 
 #[test]
+fn a_job_that_floods_its_own_pool_is_told_or_has_it_all_done() {
+    watched(|| {
+        let done = Arc::new(AtomicUsize::new(0));
+        let (unlimited, counted) = (pool(1), done.clone());
+        let inside = unlimited.clone();
+        let floods = unlimited.submit(move || {
+            for _ in 0..10_000 {
+                let counted = counted.clone();
+                drop(inside.submit(move || count(&counted)));
+            }
+        });
+        floods.join().unwrap();
+        assert!(unlimited.shutdown(PATIENCE).is_complete());
+        assert_eq!(done.load(SeqCst), 10_000);
+        let limited = ThreadPool::builder().threads(1).queue(4).build().unwrap();
+        let inside = limited.clone();
+        let taken = limited.submit(move || (0..1_000).filter(|_| inside.try_submit(|| ()).is_ok()).count());
+        assert_eq!(taken.join().unwrap(), 4);
+        assert_eq!(limited.shutdown(PATIENCE).finished, 5);
+    });
+}
+
+#[test]
 fn map_keeps_the_order_and_is_lazy() {
     watched(|| {
         let pool = pool(2);

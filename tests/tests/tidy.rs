@@ -46,6 +46,8 @@ const RUNTIME_ROOMS: &[Room] = &[
     Room("fs", &["context", "task", "sync", "root"]),
     Room("net", &["async_fd", "context", "driver", "io", "time", "sync", "root"]),
     Room("pool", &["gather", "sync", "util"]),
+    // `Handle` is in the root.
+    Room("pool::workers", &["pool", "cancel", "task", "time", "sync", "util", "root"]),
     Room("process", &["async_fd", "context", "driver", "io", "signal", "sync"]),
     // Its tasks and timers are those of any user; `crate::spawn` is the function, which reads as the room.
     Room(

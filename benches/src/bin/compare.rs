@@ -2,11 +2,12 @@
 //! too.
 //!
 //! `compare [FILTER] [--rounds N] [--json FILE] [--workers N] [--quick] [--variants] [--list] [--only NAME]`;
-//! FILTER `stuck` for the rows about a blocked thread, and `idle` to see that contestants sleep when it is
-//! not their turn.
+//! FILTER `stuck` for the rows about a blocked thread, `pool` for those about pools of threads (with `--svg FILE`
+//! a plot of them), and `idle` to see that contestants sleep when it is not their turn.
 use std::time::Duration;
 
 use filch_benches::harness::{Options, Usage, measure};
+use filch_benches::pools;
 use filch_benches::rows;
 use filch_benches::runtimes::Contestants;
 use filch_benches::stuck;
@@ -18,7 +19,7 @@ static ALLOC: filch_benches::alloc::Counting = filch_benches::alloc::Counting;
 fn main() -> Result<(), lexopt::Error> {
     use lexopt::prelude::*;
     let mut options = Options { filter: None, rounds: 15, workers: 2, variants: false };
-    let (mut json, mut list, mut only) = (None, false, None::<String>);
+    let (mut json, mut list, mut only, mut svg) = (None, false, None::<String>, None);
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
@@ -27,6 +28,7 @@ fn main() -> Result<(), lexopt::Error> {
             Long("quick") => options.rounds = 5,
             Long("variants") => options.variants = true,
             Long("list") => list = true,
+            Long("svg") => svg = Some(args.value()?),
             // For a profiler.
             Long("only") => only = Some(args.value()?.string()?),
             Long("json") => {
@@ -44,7 +46,8 @@ fn main() -> Result<(), lexopt::Error> {
                 println!(
                     "compare [FILTER] [--rounds N] [--json FILE] [--workers N] [--quick]\n\
                      \x20       [--variants] [--list] [--only NAME]\n\
-                     FILTER is part of a row's name; `stuck` and `idle` are tables of their own."
+                     FILTER is part of a row's name; `stuck`, `pool` (which takes --svg FILE) and `idle` are\n\
+                     tables of their own."
                 );
                 return Ok(());
             }
@@ -57,6 +60,14 @@ fn main() -> Result<(), lexopt::Error> {
     if options.filter.as_deref().is_some_and(|filter| filter.starts_with("stuck")) {
         stuck::run(&options, |row, scores| report.add(row, scores));
         report.print();
+        return Ok(());
+    }
+    if options.filter.as_deref().is_some_and(|filter| filter.starts_with("pool")) {
+        let bars = pools::run(&options, |row, scores| report.add(row, scores));
+        report.print();
+        if let Some(path) = svg {
+            std::fs::write(&path, bars.svg()).map_err(|error| format!("{path:?}: {error}"))?;
+        }
         return Ok(());
     }
     let contestants = Contestants::leak(options.workers, options.variants);

@@ -19,7 +19,6 @@ mod sharing;
 mod signals;
 mod tasks;
 mod timeouts;
-mod worker_pool;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -1,26 +1,24 @@
 //! Rows 72 to 83: pools of threads, queues of jobs, workers that are watched, and Web Workers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use filch::channel::{self, Receiver};
 use filch::gather::as_completed_keyed;
 use filch::limit::Limiter;
-use filch::pool::{CancelOutcome, TaskQueue, ThreadPool};
+use filch::pool::{CancelOutcome, SubmitError, TaskQueue, ThreadPool, Worker, WorkerError, WorkerPool};
 use filch::stream::StreamExt;
 use filch::sync::Event;
 use filch::time::{self, sleep};
-use filch::{as_completed, gather, pool, wait_for};
+use filch::{as_completed, gather, pool};
 
 use super::Half::{Tasks, Threads};
 use super::help::{
     BRIEFLY, LONG, Leaves, Log, demo_on_tasks, demo_on_threads, ms, on_tasks, paused, raise, raised,
-    two_workers, until,
+    two_workers,
 };
-use super::worker_pool::{Stopping, WorkerPool};
 use super::{Check, row};
 use crate::background_queue;
 use crate::story::Story;
@@ -327,84 +325,120 @@ fn async_queue(story: &mut Story) {
     });
 }
 
+/// A pool for each, of a runtime with two workers.
+fn worker_pool_of(runtime: &filch::Runtime) -> WorkerPool {
+    let builder = WorkerPool::builder().threads(2).tasks(2).queue(8).runtime(runtime.handle());
+    builder.grace(BRIEFLY).build().expect("two threads can be started")
+}
+
 fn worker_pool_on_threads(story: &mut Story) {
-    let workers = WorkerPool::new(2, 2);
-    let blocking = workers.submit(|| 6 * 7).and_then(|job| job.join_timeout(LONG));
+    let runtime = two_workers();
+    let workers = worker_pool_of(&runtime);
+    let blocking = workers.call(|| 6 * 7).submit_timeout(LONG).map(|job| job.join().ok());
     story.equal("a function runs on a thread", blocking, Ok(Some(42)));
-    let task = workers.submit_async(async { 7 }).and_then(|job| job.join_timeout(LONG));
+    let task = workers.spawn(async { 7 }).submit_timeout(LONG).map(|mut job| job.join_timeout(LONG));
+    let task = task.map(|result| result.and_then(Result::ok));
     story.equal("a future runs as a task; a thread waits for it, with a time limit", task, Ok(Some(7)));
-    let mut never = workers.submit_async(std::future::pending::<u32>()).expect("it is open");
-    story.equal("which may be over first", never.wait(BRIEFLY), None);
-    workers.stop();
-    story.equal("when it stops it takes on nothing", workers.submit(|| 1).err(), Some(Stopping));
+    let mut never = workers.spawn(std::future::pending::<u32>()).submit_blocking().expect("it is open");
+    story.is("which may be over first", never.join_timeout(BRIEFLY).is_none());
+    let report = workers.shutdown_blocking(Duration::ZERO);
+    story.equal(
+        "a shutdown that does not wait drops what is left",
+        (report.stopped, report.stuck.len()),
+        (1, 0),
+    );
+    story.equal(
+        "when it stops it takes on nothing",
+        workers.call(|| 1).submit_blocking().err(),
+        Some(SubmitError::Closed),
+    );
 }
 
 fn worker_pool(story: &mut Story) {
-    let workers = WorkerPool::new(2, 2);
     on_tasks(async {
-        let both = (workers.submit(|| 6 * 7), workers.submit_async(async { 7 }));
+        let workers =
+            WorkerPool::builder().threads(2).tasks(2).queue(8).build().expect("two threads can be started");
+        let both = (workers.call(|| 6 * 7).submit().await, workers.spawn(async { 7 }).submit().await);
         let both = (both.0.expect("it is open").await, both.1.expect("it is open").await);
-        story.equal("a task awaits a function and a future alike", both, (Some(42), Some(7)));
-        let failed = workers.submit(|| raise::<u32>("boom")).expect("it is open").await;
-        story.equal("one that panics has no result", failed, None);
+        story.equal(
+            "a task awaits a function and a future alike",
+            (both.0.ok(), both.1.ok()),
+            (Some(42), Some(7)),
+        );
+        let failed = workers.call(|| raise::<u32>("boom")).submit().await.expect("it is open").await;
+        story.equal(
+            "one that panics has an error",
+            failed.map_err(|error| raised(error.into_panic())),
+            Err("boom"),
+        );
         let inside = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
-        let jobs: Vec<_> = (0..8)
-            .map(|_| {
-                let inside = inside.clone();
-                let job = async move {
-                    inside.1.fetch_max(inside.0.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-                    filch::yield_now().await;
-                    inside.0.fetch_sub(1, Ordering::Relaxed);
-                };
-                workers.submit_async(job).expect("it is open")
-            })
-            .collect();
-        gather(jobs).await;
+        let mut jobs = Vec::new();
+        // Two run and eight wait: whoever submits the last two waits for room.
+        for _ in 0..12 {
+            let inside = inside.clone();
+            let job = async move {
+                inside.1.fetch_max(inside.0.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                filch::yield_now().await;
+                inside.0.fetch_sub(1, Ordering::Relaxed);
+            };
+            jobs.push(workers.spawn(job).submit().await.expect("it is open"));
+        }
+        let done = gather(jobs).await;
+        story.is("all are done", done.iter().all(Result::is_ok));
         let most = inside.1.load(Ordering::Relaxed);
         story.holds("so many tasks at a time as it has async workers", most <= 2, most);
-        workers.stop();
+        let report = workers.shutdown(LONG).await;
+        story.equal("a shutdown ends, though its workers were waiting for jobs", report.done, 14);
         story.equal(
             "when it stops it takes on nothing",
-            workers.submit_async(async {}).err(),
-            Some(Stopping),
+            workers.spawn(async {}).submit().await.err(),
+            Some(SubmitError::Closed),
         );
     });
 }
 
-/// A worker that dies of the job "poison".
-async fn work(jobs: Receiver<&'static str>, log: Log) {
-    while let Ok(job) = jobs.recv().await {
-        if job == "poison" {
-            raise::<()>("poisoned");
-        }
-        log.note(job);
-    }
-}
-
 fn supervised(story: &mut Story) {
-    let (log, deaths) = paused(async {
-        let (tx, rx) = channel::bounded(8);
-        let (log, began) = (Log::default(), time::Instant::now());
-        let done = log.clone();
-        let supervisor = filch::spawn(async move {
-            let mut deaths = Vec::new();
-            // No look each second: the end of the worker wakes who waits for it.
-            while let Err(error) = filch::spawn(work(rx.clone(), done.clone())).await {
-                deaths.push((raised(error.into_panic()), began.elapsed()));
-            }
-            deaths
-        });
+    let (log, told) = (Log::default(), Log::default());
+    let (deaths, health, began) = paused(async {
+        let (hook, began) = (told.clone(), time::Instant::now());
+        let builder = WorkerPool::builder().threads(1).tasks(1).fresh_after_panic(true).heartbeat(ms(5_000));
+        let on_death =
+            move |death: &pool::Death| hook.note(format_args!("{}:{:?}", death.worker, began.elapsed()));
+        let pool = builder.on_death(on_death).build().expect("a thread can be started");
+        // Each job is done by the one worker, or by the next, if that one has died of the job before.
+        let mut jobs = Vec::new();
         for job in ["a", "poison", "b", "poison", "c"] {
-            tx.send(job).await.expect("somebody works");
+            let log = log.clone();
+            let work = async move {
+                if job == "poison" {
+                    raise::<()>("poisoned");
+                }
+                log.note(job);
+            };
+            jobs.push(pool.spawn(work).submit().await.expect("it is open"));
         }
-        drop(tx);
-        let deaths = supervisor.await.expect("no panic");
-        (log.told(), deaths)
+        let deaths: Vec<_> = gather(jobs).await.into_iter().filter_map(Result::err).collect();
+        let health = pool.health();
+        // One that gives no sign of life is found by the clock.
+        let hung = pool.spawn(std::future::pending::<()>()).submit().await.expect("it is open");
+        assert!(hung.await.is_err());
+        (deaths, health, began.elapsed())
     });
-    story.equal("what does not kill a worker is done, by the next one if need be", log.as_str(), "a b c");
-    let why: Vec<_> = deaths.iter().map(|death| death.0).collect();
+    story.equal(
+        "what does not kill a worker is done, by the next one if need be",
+        log.told().as_str(),
+        "a b c",
+    );
+    let why: Vec<_> = deaths.into_iter().map(|death| raised(death.into_panic())).collect();
     story.equal("each death is seen, with its reason", why, vec!["poisoned", "poisoned"]);
-    story.is("at once: no time has passed", deaths.iter().all(|death| death.1.is_zero()));
+    story.equal("deaths, and workers that took the place", (health.deaths, health.restarts), (2, 2));
+    let name = "workers-task-1";
+    story.equal(
+        "at once: no time has passed; and who hangs is found when its heartbeat is over",
+        told.told(),
+        format!("{name}:0ns {name}:0ns {name}:5s"),
+    );
+    story.equal("which takes that time", began, ms(5_000));
 }
 
 fn forced_on_threads(story: &mut Story) {
@@ -429,68 +463,57 @@ fn forced_on_threads(story: &mut Story) {
 }
 
 fn forced(story: &mut Story) {
-    let (runtime, log, ready) = (two_workers(), Log::default(), Arc::new(Event::new()));
-    let (leaves, is_ready) = (Leaves("dropped", log.clone()), ready.clone());
-    let stuck = runtime.spawn(async move {
-        let _leaves = leaves;
-        is_ready.set();
-        std::future::pending::<()>().await;
+    let log = Log::default();
+    let (stuck, report, waiting) = paused(async {
+        let pool = WorkerPool::new(1, 1).expect("a thread can be started");
+        let leaves = Leaves("dropped", log.clone());
+        let stuck = async move {
+            let _leaves = leaves;
+            std::future::pending::<()>().await;
+        };
+        let stuck = pool.spawn(stuck).submit().await.expect("it is open");
+        let waiting = pool.spawn(async {}).submit().await.expect("it is open");
+        let began = time::Instant::now();
+        let report = pool.shutdown(ms(2_000)).await;
+        story.equal("it drains, and no longer than its time limit", began.elapsed(), ms(2_000));
+        (stuck.await, report, waiting.await)
     });
-    ready.wait_blocking();
-    let drained = runtime.block_on(async {
-        let mut stuck = stuck;
-        wait_for(&mut stuck, BRIEFLY).await.is_ok()
-    });
-    story.is("a drain with a time limit does not wait for ever", !drained);
-    let report = runtime.shutdown(LONG);
     story.equal(
-        "then it is forced: cancelled, and none left to itself",
-        (report.cancelled, report.abandoned.len()),
-        (1, 0),
+        "then it is forced: stopped, cancelled, and none left to itself",
+        (report.stopped, report.cancelled, report.stuck.len()),
+        (1, 1, 0),
     );
+    let told =
+        stuck.is_err_and(|error| error.is_cancelled()) && waiting.is_err_and(|error| error.is_cancelled());
+    story.is("whoever waits for either is told so", told);
     story.equal("what it held is", log.told().as_str(), "dropped");
 }
 
-/// What a worker is posted, and what it posts back: both are moved, so nothing is shared.
-struct WebWorker {
-    post: channel::Sender<String>,
-    on_message: Receiver<usize>,
-    on_error: Receiver<&'static str>,
-}
-
-impl WebWorker {
-    fn new(on_message: impl Fn(String) -> usize + Send + 'static) -> WebWorker {
-        let ((post, posted), (reply, replies)) = (channel::unbounded(), channel::unbounded());
-        let (fail, failures) = channel::unbounded();
-        thread::spawn(move || {
-            for message in posted.iter() {
-                let call = std::panic::AssertUnwindSafe(|| on_message(message));
-                let _ = match std::panic::catch_unwind(call) {
-                    Ok(answer) => reply.send_blocking(answer).is_ok(),
-                    Err(payload) => fail.send_blocking(raised(payload)).is_ok(),
-                };
-            }
-        });
-        WebWorker { post, on_message: replies, on_error: failures }
-    }
-}
-
 fn web_worker(story: &mut Story) {
-    let calls = Mutex::new(0);
-    let worker = WebWorker::new(move |message: String| {
-        // Its own state: nobody else can see it.
-        *calls.lock().expect("no call panics with it") += 1;
-        if message.is_empty() { raise("no message") } else { message.len() }
-    });
+    let ((messages, on_message), (errors, on_error)) = (mpsc::channel(), mpsc::channel());
+    // Its own state: nobody else can see it.
+    let mut calls = 0;
+    let worker = Worker::builder()
+        .on_message(move |answer| {
+            let _ = messages.send(answer);
+        })
+        .on_error(move |error: &WorkerError| drop(errors.send(error.to_string())))
+        .start(move |message: String| {
+            calls += 1;
+            if message.is_empty() { raise("no message") } else { (calls, message.len()) }
+        })
+        .expect("a thread can be started");
     let mine = "hello".to_string();
-    worker.post.send_blocking(mine.clone()).expect("it listens");
-    story.equal("`postMessage` and `onmessage`", worker.on_message.recv_blocking(), Ok(5));
+    worker.post(mine.clone()).expect("it listens");
+    story.equal("`postMessage` and `onmessage`", on_message.recv_timeout(LONG), Ok((1, 5)));
     story.equal("what was sent was a copy", mine.as_str(), "hello");
-    worker.post.send_blocking(String::new()).expect("it listens");
-    story.equal("`onerror`", worker.on_error.recv_blocking(), Ok("no message"));
-    worker.post.send_blocking("again".into()).expect("it listens");
-    story.equal("after which it still listens", worker.on_message.recv_blocking(), Ok(5));
-    worker.post.close();
-    until(|| worker.on_message.is_closed());
-    story.is("`terminate`: its channel is closed, and it ends", worker.on_message.recv_blocking().is_err());
+    worker.post(String::new()).expect("it listens");
+    let error = on_error.recv_timeout(LONG).unwrap_or_default();
+    story.holds("`onerror`", error.ends_with("no message"), error);
+    worker.post("again".into()).expect("it listens");
+    story.equal("after which it still listens", on_message.recv_timeout(LONG), Ok((3, 5)));
+    worker.terminate();
+    let ended = worker.ended_timeout(LONG) && worker.post("late".into()).is_err();
+    story.is("`terminate`: it takes no more messages, and ends", ended);
+    story.is("with it its hooks", on_message.recv_timeout(LONG) == Err(RecvTimeoutError::Disconnected));
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use filch_channels::channel::Receiver;
 
-use super::job::Run;
+use super::job::{Ran, Run};
 use crate::shim::Ordering::Relaxed;
 use crate::shim::owner::AtomicU64;
 use crate::shim::thread::{self, ThreadId};
@@ -133,7 +133,7 @@ impl Crew {
     fn run(&self, index: usize, job: Arc<dyn Run>) {
         let member = &self.members[index];
         let before = member.job.lock().replace(job.location());
-        if job.run(&self.name) {
+        if job.run(&self.name) != Ran::Not {
             // Ordering: Relaxed: only this thread writes, and the count takes part in no decision.
             member.finished.store(member.finished.load(Relaxed) + 1, Relaxed);
         }

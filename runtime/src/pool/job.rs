@@ -39,15 +39,28 @@ type Callback<T> = Box<dyn FnOnce(&Result<T, JobError>) + Send>;
 
 /// A job, for the queue and for who runs it.
 pub(super) trait Run: Send + Sync {
-    /// Runs it, unless it was cancelled. `pool` is for errors. True: it was run.
-    fn run(&self, pool: &str) -> bool;
+    /// Runs it, unless it was cancelled. `pool` is for errors.
+    fn run(&self, pool: &str) -> Ran;
     /// Ends it unrun, since the pool is shut down. True: it had not begun.
     fn refuse(&self) -> bool;
     fn location(&self) -> &'static Location<'static>;
 }
 
+/// What running a job came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ran {
+    /// It was cancelled before it began.
+    Not,
+    /// It has an output.
+    Ended,
+    Panicked,
+    /// A future that was dropped before its end.
+    #[cfg_attr(filch_loom, allow(dead_code))]
+    Stopped,
+}
+
 /// A job, for its handle.
-trait Claim<T>: Send + Sync {
+pub(super) trait Claim<T>: Send + Sync {
     fn poll_take(&self, waker: &Waker) -> Poll<Result<T, JobError>>;
     fn cancel(&self) -> CancelOutcome;
     fn is_done(&self) -> bool;
@@ -82,17 +95,20 @@ enum Phase<F, T> {
 
 impl<F: FnOnce() -> T + Send, T: Send> Work<F, T> {
     pub(super) fn new(job: F, location: &'static Location<'static>) -> Arc<Work<F, T>> {
-        Work::made(job, location, false)
+        Arc::new(Work::made(job, location, false))
     }
 
     pub(super) fn forked(job: F, location: &'static Location<'static>) -> Arc<Work<F, T>> {
-        Work::made(job, location, true)
+        Arc::new(Work::made(job, location, true))
     }
+}
 
-    fn made(job: F, location: &'static Location<'static>, forked: bool) -> Arc<Work<F, T>> {
+/// `F` is a closure, or a future.
+impl<F: Send, T: Send> Work<F, T> {
+    pub(super) fn made(job: F, location: &'static Location<'static>, forked: bool) -> Work<F, T> {
         let (phase, callbacks) = (Phase::Queued(job), Vec::new());
         let slot = Slot { phase, waker: None, callbacks, detached: false };
-        Arc::new(Work { slot: Mutex::new(slot), location, forked })
+        Work { slot: Mutex::new(slot), location, forked }
     }
 
     /// Takes the closure, if it has not begun; whoever has it must end the job.
@@ -112,7 +128,7 @@ impl<F: FnOnce() -> T + Send, T: Send> Work<F, T> {
         self.claim().expect("nobody else knows of it")
     }
 
-    fn finish(&self, result: Result<T, JobError>) {
+    pub(super) fn finish(&self, result: Result<T, JobError>) {
         loop {
             let mut slot = self.slot.lock();
             let callbacks = mem::take(&mut slot.callbacks);
@@ -136,6 +152,21 @@ impl<F: FnOnce() -> T + Send, T: Send> Work<F, T> {
                 guarded("a callback of a job", || callback(&result));
             }
         }
+    }
+
+    /// What `finish` is given of a panic.
+    pub(super) fn panicked(&self, pool: &str, payload: Box<dyn Any + Send>) -> JobError {
+        JobError::new(self.location, Why::Panic(pool.to_owned(), Payload(Mutex::new(Some(payload)))))
+    }
+
+    /// Ends it unrun, since the pool is shut down. True: it had not begun.
+    pub(super) fn refused(&self) -> bool {
+        !self.forked && self.end_unrun(Why::ShutDown)
+    }
+
+    /// Where it was submitted.
+    pub(super) fn place(&self) -> &'static Location<'static> {
+        self.location
     }
 
     /// Ends it unrun. False: it had begun.
@@ -177,18 +208,22 @@ impl<F: FnOnce() -> T + Send, T: Send> Work<F, T> {
 }
 
 impl<F: FnOnce() -> T + Send, T: Send> Run for Work<F, T> {
-    fn run(&self, pool: &str) -> bool {
-        let Some(job) = self.claim() else { return false };
-        let result = catch_unwind(AssertUnwindSafe(job));
-        let panicked = |payload| {
-            JobError::new(self.location, Why::Panic(pool.to_owned(), Payload(Mutex::new(Some(payload)))))
-        };
-        self.finish(result.map_err(panicked));
-        true
+    fn run(&self, pool: &str) -> Ran {
+        let Some(job) = self.claim() else { return Ran::Not };
+        match catch_unwind(AssertUnwindSafe(job)) {
+            Ok(output) => {
+                self.finish(Ok(output));
+                Ran::Ended
+            }
+            Err(payload) => {
+                self.finish(Err(self.panicked(pool, payload)));
+                Ran::Panicked
+            }
+        }
     }
 
     fn refuse(&self) -> bool {
-        !self.forked && self.end_unrun(Why::ShutDown)
+        self.refused()
     }
 
     fn location(&self) -> &'static Location<'static> {
@@ -196,7 +231,7 @@ impl<F: FnOnce() -> T + Send, T: Send> Run for Work<F, T> {
     }
 }
 
-impl<F: FnOnce() -> T + Send, T: Send> Claim<T> for Work<F, T> {
+impl<F: Send, T: Send> Claim<T> for Work<F, T> {
     fn poll_take(&self, waker: &Waker) -> Poll<Result<T, JobError>> {
         self.take_or_wait(waker)
     }
@@ -279,6 +314,12 @@ impl<T: Send + 'static> Job<T> {
     pub(super) fn new<F: FnOnce() -> T + Send + 'static>(work: Arc<Work<F, T>>) -> Job<T> {
         Job(work)
     }
+
+    /// The handle of what is no closure.
+    #[cfg(not(filch_loom))]
+    pub(super) fn of(claim: Arc<dyn Claim<T>>) -> Job<T> {
+        Job(claim)
+    }
 }
 
 impl<T> Job<T> {
@@ -307,7 +348,8 @@ impl<T> Job<T> {
         block::on(self, Some(timeout))
     }
 
-    /// Takes the job out of the queue, if it is in there. One that has begun goes on.
+    /// Takes the job out of the queue, if it is in there. One that has begun goes on, unless it is a future in a
+    /// [`WorkerPool`](super::WorkerPool): that is dropped where it waits.
     pub fn cancel(&self) -> CancelOutcome {
         self.0.cancel()
     }
@@ -364,6 +406,8 @@ pub enum CancelOutcome {
     NotStarted,
     /// The job is running, and goes on.
     Running,
+    /// The job is a future that has begun, and is dropped when it waits for something, or has ended.
+    Requested,
     /// The job was done, or cancelled, before.
     Done,
 }
@@ -378,6 +422,8 @@ enum Why {
     Cancelled,
     ShutDown,
     TimedOut,
+    /// A future that was dropped before its end: why.
+    Stopped(String),
     /// The pool, and what was carried.
     Panic(String, Payload),
 }
@@ -403,6 +449,11 @@ impl JobError {
         JobError::new(location, Why::TimedOut)
     }
 
+    #[cfg(not(filch_loom))]
+    pub(super) fn stopped(location: &'static Location<'static>, why: String) -> JobError {
+        JobError::new(location, Why::Stopped(why))
+    }
+
     pub(super) fn shut_down(location: &'static Location<'static>) -> JobError {
         JobError::new(location, Why::ShutDown)
     }
@@ -417,9 +468,10 @@ impl JobError {
         matches!(*self.why, Why::Panic(..))
     }
 
-    /// Whether the job was never run: it was cancelled, or its pool shut down.
+    /// Whether the job was never run, as it was cancelled or its pool shut down; or was a future that was dropped
+    /// before its end.
     pub fn is_cancelled(&self) -> bool {
-        matches!(*self.why, Why::Cancelled | Why::ShutDown)
+        matches!(*self.why, Why::Cancelled | Why::ShutDown | Why::Stopped(_))
     }
 
     /// Whether the deadline of a [`map`](super::ThreadPool::map) was over before the job was done.
@@ -456,6 +508,7 @@ impl fmt::Display for JobError {
             Why::Cancelled => f.write_str("was cancelled"),
             Why::ShutDown => f.write_str("was not run: its pool has been shut down"),
             Why::TimedOut => f.write_str("was not done before the deadline"),
+            Why::Stopped(why) => write!(f, "was stopped before its end: {why}"),
             Why::Panic(pool, payload) => {
                 // Copied out: the formatter is code of others.
                 let text = payload

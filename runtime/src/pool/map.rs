@@ -56,7 +56,7 @@ impl ThreadPool {
         F: Fn(I::Item) -> T + Send + Sync + 'static,
         T: Send + 'static,
     {
-        Map { feed: Feed::new(self, items, f), window: VecDeque::new(), deadline: None }
+        Map(Feed::new(self, items, f))
     }
 
     /// As [`map`](Self::map), and gives each output when it is done, whatever the order of the items.
@@ -80,30 +80,39 @@ impl ThreadPool {
     {
         let (done, outputs) = channel::unbounded();
         let feed = Feed::new(self, items, f);
-        MapUnordered { feed, jobs: VecDeque::new(), done, outputs, deadline: None, given: 0, taken: 0 }
+        MapUnordered { feed, done, outputs, given: 0, taken: 0 }
     }
 }
 
-/// Items that become jobs.
-struct Feed<I: Iterator, F> {
+/// Items that become jobs, whose outputs are of type `T`, and those jobs that are under way. Dropping it cancels what
+/// has not begun.
+struct Feed<I: Iterator, F, T> {
     pool: ThreadPool,
     items: Fuse<I>,
     f: Arc<F>,
     location: &'static Location<'static>,
     /// How many jobs may be under way.
     ahead: usize,
+    jobs: VecDeque<Job<T>>,
+    deadline: Option<Instant>,
 }
 
-impl<I: Iterator, F> Feed<I, F> {
+impl<I: Iterator, F, T> Feed<I, F, T> {
     #[track_caller]
-    fn new(pool: &ThreadPool, items: impl IntoIterator<IntoIter = I>, f: F) -> Feed<I, F> {
-        let ahead = pool.threads() * 2;
-        let location = Location::caller();
-        Feed { pool: pool.clone(), items: items.into_iter().fuse(), f: Arc::new(f), location, ahead }
+    fn new(pool: &ThreadPool, items: impl IntoIterator<IntoIter = I>, f: F) -> Feed<I, F, T> {
+        Feed {
+            pool: pool.clone(),
+            items: items.into_iter().fuse(),
+            f: Arc::new(f),
+            location: Location::caller(),
+            ahead: pool.threads() * 2,
+            jobs: VecDeque::new(),
+            deadline: None,
+        }
     }
 
     /// Queues `job`. If the queue is full, waits for room.
-    fn submit<T, J>(&self, job: J) -> Job<T>
+    fn submit<J>(&mut self, job: J)
     where
         T: Send + 'static,
         J: FnOnce() -> T + Send + 'static,
@@ -112,38 +121,44 @@ impl<I: Iterator, F> Feed<I, F> {
         if let Err(closed) = self.pool.0.queue.send_blocking(work.clone()) {
             closed.0.refuse();
         }
-        Job::new(work)
+        self.jobs.push_back(Job::new(work));
+    }
+
+    /// Cancels what has not begun.
+    fn cancel(&mut self) {
+        for job in self.jobs.drain(..) {
+            let _ = job.cancel();
+        }
+    }
+
+    /// The deadline is over: so is the iterator.
+    fn late(&mut self) -> JobError {
+        self.cancel();
+        self.ahead = 0;
+        JobError::timed_out(self.location)
     }
 }
 
-/// Cancels what has not begun.
-fn cancel_all<T>(jobs: &mut VecDeque<Job<T>>) {
-    for job in jobs.drain(..) {
-        let _ = job.cancel();
+impl<I: Iterator, F, T> Drop for Feed<I, F, T> {
+    fn drop(&mut self) {
+        self.cancel();
     }
 }
 
 /// The outputs of [`ThreadPool::map`], in order.
 #[must_use = "it is lazy: no job is submitted before an output is asked for"]
-pub struct Map<I: Iterator, F, T> {
-    feed: Feed<I, F>,
-    window: VecDeque<Job<T>>,
-    deadline: Option<Instant>,
-}
+pub struct Map<I: Iterator, F, T>(Feed<I, F, T>);
 
-impl<I, F, T> Map<I, F, T>
-where
-    I: Iterator,
-{
+impl<I: Iterator, F, T> Map<I, F, T> {
     /// Until when all outputs must be there. The first that is not is an error, for which
     /// [`is_timeout`](JobError::is_timeout) holds, and ends the iterator; what has not begun is cancelled.
     pub fn set_deadline(&mut self, deadline: Instant) {
-        self.deadline = Some(deadline);
+        self.0.deadline = Some(deadline);
     }
 
     /// How many jobs may be under way at a time: two a thread, if not said otherwise; at least one.
     pub fn set_ahead(&mut self, jobs: usize) {
-        self.feed.ahead = jobs.max(1);
+        self.0.ahead = jobs.max(1);
     }
 }
 
@@ -157,49 +172,39 @@ where
     type Item = Result<T, JobError>;
 
     fn next(&mut self) -> Option<Result<T, JobError>> {
-        while self.window.len() < self.feed.ahead {
-            let Some(item) = self.feed.items.next() else { break };
-            let f = self.feed.f.clone();
-            let job = self.feed.submit(move || f(item));
-            self.window.push_back(job);
+        let feed = &mut self.0;
+        while feed.jobs.len() < feed.ahead {
+            let Some(item) = feed.items.next() else { break };
+            let f = feed.f.clone();
+            feed.submit(move || f(item));
         }
-        let mut job = self.window.pop_front()?;
-        match self.deadline {
+        let mut job = feed.jobs.pop_front()?;
+        match feed.deadline {
             None => Some(job.join()),
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 Some(job.join_timeout(left).unwrap_or_else(|| {
                     let _ = job.cancel();
-                    cancel_all(&mut self.window);
-                    self.feed.ahead = 0;
-                    Err(JobError::timed_out(self.feed.location))
+                    Err(feed.late())
                 }))
             }
         }
     }
 }
 
-impl<I: Iterator, F, T> Drop for Map<I, F, T> {
-    fn drop(&mut self) {
-        cancel_all(&mut self.window);
-    }
-}
-
 impl<I: Iterator, F, T> fmt::Debug for Map<I, F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Map").field("under_way", &self.window.len()).finish_non_exhaustive()
+        f.debug_struct("Map").field("under_way", &self.0.jobs.len()).finish_non_exhaustive()
     }
 }
 
 /// The outputs of [`ThreadPool::map_unordered`], as they are done.
 #[must_use = "it is lazy: no job is submitted before an output is asked for"]
 pub struct MapUnordered<I: Iterator, F, T> {
-    feed: Feed<I, F>,
-    /// Handles of jobs, to cancel those that have not begun; the finished at the front are let go.
-    jobs: VecDeque<Job<()>>,
+    /// The finished at the front are let go.
+    feed: Feed<I, F, ()>,
     done: Sender<Result<T, JobError>>,
     outputs: Receiver<Result<T, JobError>>,
-    deadline: Option<Instant>,
     given: usize,
     taken: usize,
 }
@@ -207,7 +212,7 @@ pub struct MapUnordered<I: Iterator, F, T> {
 impl<I: Iterator, F, T> MapUnordered<I, F, T> {
     /// As [`Map::set_deadline`].
     pub fn set_deadline(&mut self, deadline: Instant) {
-        self.deadline = Some(deadline);
+        self.feed.deadline = Some(deadline);
     }
 
     /// As [`Map::set_ahead`].
@@ -254,7 +259,7 @@ where
             let (f, location) = (self.feed.f.clone(), self.feed.location);
             let mut reply = Reply { to: self.done.clone(), location, given: false };
             let name = self.feed.pool.0.crew.clone();
-            let job = self.feed.submit(move || {
+            self.feed.submit(move || {
                 let work = Work::new(move || f(item), location);
                 work.run(name.name());
                 if let Some(result) = work.take_done() {
@@ -262,30 +267,22 @@ where
                 }
             });
             self.given += 1;
-            self.jobs.push_back(job);
-            while self.jobs.front().is_some_and(Job::is_finished) {
-                self.jobs.pop_front();
+            while self.feed.jobs.front().is_some_and(Job::is_finished) {
+                self.feed.jobs.pop_front();
             }
         }
         if self.given == self.taken {
             return None;
         }
-        let output = match self.deadline {
+        let output = match self.feed.deadline {
             None => self.outputs.recv_blocking().map_err(|_| RecvTimeoutError::Closed),
             Some(deadline) => self.outputs.recv_deadline(deadline),
         };
         self.taken += 1;
         Some(output.unwrap_or_else(|_| {
-            cancel_all(&mut self.jobs);
-            (self.feed.ahead, self.taken) = (0, self.given);
-            Err(JobError::timed_out(self.feed.location))
+            self.taken = self.given;
+            Err(self.feed.late())
         }))
-    }
-}
-
-impl<I: Iterator, F, T> Drop for MapUnordered<I, F, T> {
-    fn drop(&mut self) {
-        cancel_all(&mut self.jobs);
     }
 }
 

@@ -8,6 +8,8 @@
 //! | split a computation in two            | [`ThreadPool::join`]                                      |
 //! | … a slice in many                     | [`ThreadPool::map_chunks`]                                |
 //! | have work done in the background      | [`TaskQueue`]                                             |
+//! | run closures and futures, watched     | [`WorkerPool`]                                            |
+//! | have a thread that answers messages   | [`Worker`]                                                |
 //! | keep things that are dear to make     | [`Pool`]                                                  |
 //!
 //! A [`ThreadPool`] needs no runtime: it works in plain threads, in tasks of ours, and in those of other
@@ -46,7 +48,7 @@
 
 // Layer 3. `job` is one job from submit to result, `crew` the threads and their end, `thread_pool` hands the
 // one to the other; `map`, `fork` and `task_queue` are made of these. The queue between them is a channel of
-// `filch-channels`.
+// `filch-channels`. `workers` has the same jobs, and futures, under a supervisor; `worker` is a thread of its own.
 #[cfg(not(filch_loom))]
 mod crew;
 #[cfg(not(filch_loom))]
@@ -58,6 +60,10 @@ mod map;
 mod task_queue;
 #[cfg(not(filch_loom))]
 mod thread_pool;
+#[cfg(not(filch_loom))]
+mod worker;
+#[cfg(not(filch_loom))]
+mod workers;
 
 #[cfg(not(filch_loom))]
 pub use crew::{PoolReport, Unfinished};
@@ -70,3 +76,10 @@ pub use map::{Completed, Map, MapUnordered, as_completed};
 pub use task_queue::{TaskFailure, TaskQueue, TaskQueueBuilder, TaskQueueClosed, TaskQueueReport};
 #[cfg(not(filch_loom))]
 pub use thread_pool::{Builder, ThreadPool};
+#[cfg(not(filch_loom))]
+pub use worker::{Worker, WorkerBuilder, WorkerError};
+#[cfg(not(filch_loom))]
+pub use workers::{
+    Death, DeathCause, Health, JobContext, Priority, RunningJob, Submission, SubmitError, WorkerHealth,
+    WorkerKind, WorkerPool, WorkerPoolBuilder, WorkerPoolReport, WorkerState,
+};

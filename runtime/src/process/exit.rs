@@ -200,3 +200,60 @@ fn lost(id: u32) -> io::Error {
          default action), or something else in it waited for all children"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::pin::pin;
+    use std::process::{Command, Stdio};
+    use std::task::Poll;
+
+    use super::*;
+
+    /// A child that lives until its input ends, watched through a descriptor that is readable when the test says so.
+    fn watched_by_hand() -> (Process, UnixStream) {
+        let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let (watched, ready) = UnixStream::pair().unwrap();
+        watched.set_nonblocking(true).unwrap();
+        let mut process = Process::watch(child).unwrap();
+        process.watch = Some(Watch::Pidfd(AsyncFd::lazy(watched.into()).unwrap()));
+        (process, ready)
+    }
+
+    #[test]
+    fn a_descriptor_that_is_ready_proves_nothing() {
+        crate::run(async {
+            let (mut process, mut ready) = watched_by_hand();
+            let input = process.child.as_mut().unwrap().stdin.take();
+            let location = Location::caller();
+            {
+                let mut wait = pin!(process.wait(location));
+                // Ready again and again, and the child lives.
+                for _ in 0..20 {
+                    ready.write_all(b"!").unwrap();
+                    for _ in 0..20 {
+                        let polled = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
+                        assert!(polled.is_pending(), "{polled:?}");
+                        crate::yield_now().await;
+                    }
+                }
+                drop(input);
+                // It ends some time; the descriptor says so once more, as often as it takes.
+                let mut ring = pin!(async {
+                    loop {
+                        ready.write_all(b"!").unwrap();
+                        crate::time::sleep(std::time::Duration::from_millis(1)).await;
+                    }
+                });
+                let status = poll_fn(|cx| {
+                    let _: Poll<()> = ring.as_mut().poll(cx);
+                    wait.as_mut().poll(cx)
+                });
+                assert!(status.await.unwrap().success());
+            }
+            assert!(process.id().is_none(), "its end was seen");
+        });
+    }
+}

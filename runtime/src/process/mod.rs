@@ -12,8 +12,8 @@
 //! | end it                          | [`Child::kill`], [`Child::signal`], [`Command::kill_on_drop`] |
 //! | end it with all that it started | [`Command::process_group`] and [`Child::signal_group`] |
 //!
-//! With the feature `process-pool` functions of this program can run in processes of their own (`init`, `Job`,
-//! `Pool`), and values pass between processes (`pipe`, `Queue`).
+//! With the feature `process-pool` functions of this program can run in processes of their own ([`init`], `Job`,
+//! `Pool`), and values pass between processes (`pipe`, `Queue`). `init` is there without it, too, and does nothing.
 //!
 //! A [`Child`] that is dropped goes on, unless [`kill_on_drop`](Command::kill_on_drop) was set. Either way it
 //! is waited for, by a thread of ours that there is while there are such children, so that none stays a
@@ -65,6 +65,8 @@
 mod child;
 mod command;
 mod exit;
+#[cfg(not(feature = "process-pool"))]
+mod init;
 mod pidfd;
 mod pipe;
 #[cfg(feature = "process-pool")]
@@ -73,6 +75,8 @@ mod reaper;
 
 pub use child::Child;
 pub use command::Command;
+#[cfg(not(feature = "process-pool"))]
+pub use init::{AnyJob, init};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 #[cfg(feature = "process-pool")]
 pub use pool::{

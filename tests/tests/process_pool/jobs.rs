@@ -24,6 +24,31 @@ pub(crate) static RAISE: Job<i32, i32> = Job::new("raise", |signal| {
     }
     signal
 });
+/// Forks, and the child ends at once, or comes back as this process does if it is told so.
+pub(crate) static FORK: Job<bool, ()> = Job::new("fork", |comes_back| {
+    // SAFETY: what the child does next, `_exit` or a `write`, may be done after a fork of a program with threads.
+    unsafe {
+        let child = libc::fork();
+        assert!(child >= 0, "no fork");
+        if child == 0 && !comes_back {
+            libc::_exit(0);
+        }
+        if child > 0 && !comes_back {
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+        }
+    }
+});
+/// Has no more memory than this, and asks for some.
+pub(crate) static EXHAUST: Job<u64, usize> = Job::new("exhaust", |limit| {
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    // SAFETY: it reads the structure.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+    let mut all = Vec::new();
+    loop {
+        all.push(vec![1_u8; 16 << 20]);
+        std::hint::black_box(&all);
+    }
+});
 pub(crate) static EXIT: Job<i32, ()> = Job::new("exit", |code| std::process::exit(code));
 pub(crate) static PANIC: Job<String, ()> = Job::new("panic", |text| panic!("{text}"));
 pub(crate) static STUCK: Job<(), ()> = Job::new("stuck", |()| park());
@@ -85,11 +110,13 @@ pub(crate) static RUN_SELF: Job<String, String> = Job::new("run_self", |argument
 pub(crate) static ODD: Job<Odd, ()> = Job::new("odd", |_| ());
 pub(crate) static SECRET: Job<(), Secret> = Job::new("secret", |()| Secret);
 
-pub(crate) static JOBS: [&'static dyn AnyJob; 19] = [
+pub(crate) static JOBS: [&'static dyn AnyJob; 21] = [
     &SQUARE,
     &POWER,
     &PID,
     &RAISE,
+    &FORK,
+    &EXHAUST,
     &EXIT,
     &PANIC,
     &STUCK,

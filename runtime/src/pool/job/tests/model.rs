@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::pool::job::{CancelOutcome, Job, Run, Work};
+use crate::pool::job::{CancelOutcome, Job, Ran, Run, Work};
 use crate::shim::Ordering::Relaxed;
 use crate::shim::shared::AtomicUsize;
 use crate::shim::{model, thread};
@@ -27,7 +27,7 @@ fn job<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (Job<T>, Ar
 fn a_wait_ends() {
     model(|| {
         let (job, run) = job(|| 7);
-        let thread = thread::spawn(move || assert!(run.run("model")));
+        let thread = thread::spawn(move || assert_eq!(run.run("model"), Ran::Ended));
         assert_eq!(job.join().unwrap(), 7);
         thread.join().unwrap();
     });
@@ -39,7 +39,7 @@ fn a_job_is_run_or_cancelled() {
         let ran = Arc::new(AtomicUsize::new(0));
         let counted = ran.clone();
         let (job, run) = job(move || counted.fetch_add(1, Relaxed));
-        let thread = thread::spawn(move || run.run("model"));
+        let thread = thread::spawn(move || run.run("model") == Ran::Ended);
         let outcome = job.cancel();
         // Cancelled or not, there is an end.
         let result = job.join();
@@ -54,7 +54,7 @@ fn a_callback_is_called_once_and_before_the_wait_ends() {
     model(|| {
         let called = Arc::new(AtomicUsize::new(0));
         let (job, run) = job(|| 7);
-        let thread = thread::spawn(move || run.run("model"));
+        let thread = thread::spawn(move || run.run("model") == Ran::Ended);
         let counted = called.clone();
         job.on_done(move |result| {
             assert_eq!(*result.as_ref().unwrap(), 7);
@@ -72,7 +72,7 @@ fn an_output_is_dropped_once_though_nobody_takes_it() {
         let drops = Arc::new(AtomicUsize::new(0));
         let counted = Counted(drops.clone());
         let (job, run) = job(move || counted);
-        let thread = thread::spawn(move || run.run("model"));
+        let thread = thread::spawn(move || run.run("model") == Ran::Ended);
         drop(job);
         assert!(thread.join().unwrap());
         assert_eq!(drops.load(Relaxed), 1);
