@@ -16,7 +16,7 @@ use filch_tests::watched;
 
 use crate::tolerating;
 
-type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+pub(super) type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// What an evil one does that does not panic. Set by each scene, for its own object.
 #[derive(Clone, Default)]
@@ -32,7 +32,7 @@ impl Meddling {
 }
 
 /// One round of a scene.
-struct Stage<'e> {
+pub(super) struct Stage<'e> {
     evil: &'e Evil,
     meddling: Meddling,
     /// The future with the evil waker is dropped, and not polled to its end.
@@ -41,13 +41,13 @@ struct Stage<'e> {
 
 impl Stage<'_> {
     /// Says what the evil one does with the object, in the rounds in which it does not panic.
-    fn meddle(&self, what: impl Fn() + Send + Sync + 'static) {
+    pub(super) fn meddle(&self, what: impl Fn() + Send + Sync + 'static) {
         *self.meddling.0.lock().unwrap() = Some(Arc::new(what));
     }
 
     /// All of these wait, the second one with evil wakers. `release` serves one of them or more, and is called so often
     /// that all have ended then. The good ones must be woken for it.
-    fn play(&self, futures: Vec<Waiting<'_>>, mut release: impl FnMut()) {
+    pub(super) fn play(&self, futures: Vec<Waiting<'_>>, mut release: impl FnMut()) {
         let evil_one = usize::from(futures.len() > 1);
         let wakes: Vec<_> = futures.iter().map(|_| Wakes::new()).collect();
         let mut seen = vec![0; futures.len()];
@@ -110,7 +110,7 @@ impl Stage<'_> {
 fn ignore<T>(_: T) {}
 
 /// Plays a scene with an evil deed at each moment there is.
-fn hostile(scene: impl Fn(&Stage<'_>) + Send + 'static) {
+pub(super) fn hostile(scene: impl Fn(&Stage<'_>) + Send + 'static) {
     watched(move || {
         let mut deeds = 0;
         for drops_it in [false, true] {
