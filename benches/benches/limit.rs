@@ -1,9 +1,13 @@
 //! The price of a rate limit, by criterion: filch's beside those of governor and leaky-bucket.
 //!
-//! *Free*: one passes, as the limit is far away. *Reached*: one is turned away. *Keyed*: one of a thousand
-//! keys, in turn, passes. *Line*: a hundred tasks wait, and pass one after the other as fast as the limit lets
-//! them, at one a microsecond; the time is for one of them, on two workers. *Await*: as *free*, in a task.
-//! filch's own run on filch, leaky-bucket on tokio, which it needs, and governor on both.
+//! *Free*: one passes, as the limit is far away, and the tokens of the burst become fewer. *Full*: the same at 10^9 a
+//! second, so that the bucket is full again each time, and it matters what time it is. *Apart*: as *full*, but other
+//! work comes in between, so that nothing is left of an earlier look at the clock; each call is timed alone, and the
+//! time is with that of `nothing`. *Reached*: one is turned away. *Keyed*: one of a thousand keys, in turn, passes.
+//! *Line*: a hundred tasks wait, and pass one after the other as fast as the limit lets them, at one a microsecond; the
+//! time is for one of them, on two workers. *Await*: as *free*, in a task. filch's own run on filch, leaky-bucket on
+//! tokio, which it needs, and governor on both.
+use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,6 +59,19 @@ fn without_waiting(c: &mut Criterion) {
     });
     group.finish();
 
+    let fast = NonZeroU32::new(1_000_000_000).unwrap();
+    let (bucket, peer) =
+        (TokenBucket::new(1_000_000_000, Duration::from_secs(1)), governor(Quota::per_second(fast)));
+    let mut group = c.benchmark_group("limit, full");
+    group.bench_function("filch, TokenBucket", |b| b.iter(|| bucket.try_acquire().unwrap()));
+    group.bench_function("governor", |b| b.iter(|| peer.check().unwrap()));
+    group.finish();
+    let mut group = c.benchmark_group("limit, apart");
+    group.bench_function("filch, TokenBucket", |b| apart(b, || bucket.try_acquire().unwrap()));
+    group.bench_function("governor", |b| apart(b, || peer.check().unwrap()));
+    group.bench_function("nothing", |b| apart(b, || ()));
+    group.finish();
+
     let mut group = c.benchmark_group("limit, reached");
     let hour = Duration::from_secs(3_600);
     let (bucket, window) = (TokenBucket::every(hour), RateLimiter::new(1, hour));
@@ -72,6 +89,20 @@ fn without_waiting(c: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+/// Calls with a few microseconds of other work in between, which is not counted.
+fn apart(b: &mut Bencher<'_>, call: impl Fn()) {
+    b.iter_custom(|iterations| {
+        let mut sum = Duration::ZERO;
+        for _ in 0..iterations {
+            (0..4_000_u32).for_each(|i| _ = black_box(i));
+            let start = Instant::now();
+            call();
+            sum += start.elapsed();
+        }
+        sum
+    });
 }
 
 fn keyed(c: &mut Criterion) {

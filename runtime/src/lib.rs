@@ -29,7 +29,7 @@ pub mod generator;
 pub mod hyper;
 #[cfg(not(filch_loom))]
 pub mod io;
-#[cfg(not(filch_loom))]
+#[cfg_attr(filch_loom, allow(dead_code, unreachable_pub, rustdoc::broken_intra_doc_links))]
 pub mod limit;
 #[cfg(not(filch_loom))]
 pub mod net;

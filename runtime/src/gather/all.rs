@@ -1,7 +1,7 @@
 //! Layer 3, gather. All of many: `gather`, `settled`, `try_gather`.
 //!
-//! Owns what becomes of each output: kept in the place of its child until the last one is there, or, for an
-//! error that ends the whole, handed out at once. Called by users.
+//! Owns what becomes of each output: it goes to the others if all before it are there, or else is kept in the place
+//! of its child until they are; an error that ends the whole is handed out at once. Called by users.
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
@@ -42,12 +42,38 @@ pub fn gather<I>(futures: I) -> Gather<<I::Item as IntoFuture>::IntoFuture>
 where
     I: IntoIterator<Item: IntoFuture>,
 {
-    Gather(Set::new(futures))
+    Gather { set: Set::new(futures), first: Vec::new() }
+}
+
+/// An output, in the order in which they come. Those that are in their order go to `first`, which so needs no second
+/// look at their places in the end.
+#[inline]
+fn keep<K, R>(first: &mut Vec<K>, children: usize, index: usize, output: K) -> Done<K, R> {
+    if first.len() != index {
+        return Done::Keep(output);
+    }
+    if index == 0 {
+        first.reserve_exact(children);
+    }
+    first.push(output);
+    Done::Drop
+}
+
+/// All outputs, when all are there.
+fn all<F: Future, K>(set: &mut Set<F, K>, first: &mut Vec<K>) -> Vec<K> {
+    let mut all = std::mem::take(first);
+    let others = set.take(all.len());
+    all.extend(others.map(|kept| kept.expect("each is kept")));
+    all
 }
 
 /// The future of [`gather()`]: all outputs, in the order of the arguments.
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct Gather<F: Future>(Set<F, F::Output>);
+pub struct Gather<F: Future> {
+    set: Set<F, F::Output>,
+    /// Of the first children; nothing is kept of them in the set.
+    first: Vec<F::Output>,
+}
 
 impl<F: Future> Gather<F> {
     /// Catches the panics of the futures: each output comes as a `Result`, whose error tells of the panic.
@@ -72,7 +98,8 @@ impl<F: Future> Gather<F> {
     /// **Not cancel safe:** the futures are dropped, and the outputs of those that were done are lost.
     #[track_caller]
     pub fn settled(self) -> Settled<F> {
-        Settled { set: self.0, panicked: Vec::new(), location: Location::caller() }
+        let Gather { set, first } = self;
+        Settled { set, first, panicked: Vec::new(), location: Location::caller() }
     }
 }
 
@@ -80,10 +107,14 @@ impl<F: Future> Future for Gather<F> {
     type Output = Vec<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let set = &mut self.0;
-        match ready!(set.poll(cx, |_, child, cx| child.poll(cx).map(Done::<_, Infallible>::Keep))) {
+        let Gather { set, first } = &mut *self;
+        let children = set.len();
+        let stopped = ready!(set.poll::<Infallible>(cx, |index, child, cx| {
+            child.poll(cx).map(|output| keep(first, children, index, output))
+        }));
+        match stopped {
             Some(never) => match never {},
-            None => Poll::Ready(set.take().map(|kept| kept.expect("each is kept")).collect()),
+            None => Poll::Ready(all(set, first)),
         }
     }
 }
@@ -92,6 +123,8 @@ impl<F: Future> Future for Gather<F> {
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Settled<F: Future> {
     set: Set<F, F::Output>,
+    /// As it was handed over by [`Gather`].
+    first: Vec<F::Output>,
     /// In the order in which they panicked.
     panicked: Vec<(usize, JoinError)>,
     location: &'static Location<'static>,
@@ -101,7 +134,7 @@ impl<F: Future> Future for Settled<F> {
     type Output = Vec<Result<F::Output, JoinError>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Settled { set, panicked, location } = &mut *self;
+        let Settled { set, first, panicked, location } = &mut *self;
         let settle = |index: usize, mut child: Pin<&mut Slot<F, F::Output>>, cx: &mut Context<'_>| {
             let polled = catch_unwind(AssertUnwindSafe(|| {
                 let output = ready!(child.as_mut().poll(cx));
@@ -122,7 +155,9 @@ impl<F: Future> Future for Settled<F> {
         }
         panicked.sort_unstable_by_key(|(index, _)| std::cmp::Reverse(*index));
         let mut error = || panicked.pop().expect("a child without output panicked").1;
-        Poll::Ready(set.take().map(|kept| kept.ok_or_else(&mut error)).collect())
+        let first = std::mem::take(first);
+        let others = set.take(first.len()).map(|kept| kept.ok_or_else(&mut error));
+        Poll::Ready(first.into_iter().map(Ok).chain(others).collect())
     }
 }
 
@@ -155,12 +190,16 @@ pub fn try_gather<I, T, E>(futures: I) -> TryGather<<I::Item as IntoFuture>::Int
 where
     I: IntoIterator<Item: IntoFuture<Output = Result<T, E>>>,
 {
-    TryGather(Set::new(futures))
+    TryGather { set: Set::new(futures), first: Vec::new() }
 }
 
 /// The future of [`try_gather()`]: all outputs in the order of the arguments, or the first error.
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct TryGather<F, T>(Set<F, T>);
+pub struct TryGather<F, T> {
+    set: Set<F, T>,
+    /// As in [`Gather`].
+    first: Vec<T>,
+}
 
 impl<F, T, E> Future for TryGather<F, T>
 where
@@ -169,20 +208,27 @@ where
     type Output = Result<Vec<T>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let set = &mut self.0;
-        let stopped = ready!(set.poll(cx, |_, child, cx| {
-            child.poll(cx).map(|output| output.map_or_else(Done::Stop, Done::Keep))
+        let TryGather { set, first } = &mut *self;
+        let children = set.len();
+        let stopped = ready!(set.poll(cx, |index, child, cx| {
+            child.poll(cx).map(|output| output.map_or_else(Done::Stop, |it| keep(first, children, index, it)))
         }));
         Poll::Ready(match stopped {
             Some(error) => {
                 set.clear();
+                drop(std::mem::take(first));
                 Err(error)
             }
-            None => Ok(set.take().map(|kept| kept.expect("each is kept")).collect()),
+            None => Ok(all(set, first)),
         })
     }
 }
 
-debug_by_set!([F: Future] Gather<F>, 0);
+// Outputs are moved, and the children have a place of their own.
+impl<F: Future> Unpin for Gather<F> {}
+impl<F: Future> Unpin for Settled<F> {}
+impl<F, T> Unpin for TryGather<F, T> {}
+
+debug_by_set!([F: Future] Gather<F>, set);
 debug_by_set!([F: Future] Settled<F>, set);
-debug_by_set!([F, T] TryGather<F, T>, 0);
+debug_by_set!([F, T] TryGather<F, T>, set);

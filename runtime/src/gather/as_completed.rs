@@ -100,6 +100,23 @@ impl<F: Future> AsCompleted<F> {
     }
 
     /// Limits the time for all of them together, from now on: see [`deadline`](Self::deadline).
+    ///
+    /// # Examples
+    /// ```
+    /// use filch::time::{Duration, sleep};
+    ///
+    /// # filch::Builder::new().paused_clock(1).build()?.block_on(async {
+    /// let naps = [3, 1, 9].map(|n| async move {
+    ///     sleep(Duration::from_millis(n)).await;
+    ///     n
+    /// });
+    /// let mut done = filch::as_completed(naps).timeout(Duration::from_millis(5));
+    /// assert_eq!(done.next().await, Some(Ok(1)));
+    /// assert_eq!(done.next().await, Some(Ok(3)));
+    /// assert!(done.next().await.unwrap().is_err());
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn timeout(self, duration: Duration) -> Limited<F> {
         self.deadline(Instant::now() + duration)

@@ -114,7 +114,7 @@ where
                 Ok(output)
             }
             None => {
-                let errors = set.take().map(|kept| kept.expect("each error is kept"));
+                let errors = set.take(0).map(|kept| kept.expect("each error is kept"));
                 Err(AllFailed { errors: errors.collect() })
             }
         })

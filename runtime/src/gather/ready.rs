@@ -15,6 +15,8 @@
 //! word that is not zero is on somebody's way up, or noted above, or the parent has noted it for itself. To
 //! wake many of a group costs one locked operation each, and to find them costs one for all.
 //!
+//! A small set has no groups to look for: its children's bits are those of the root.
+//!
 //! # The parent's sleep
 //! | the root           | children       | the parent                                  | who sets the first bit there |
 //! |--------------------|----------------|---------------------------------------------|------------------------------|
@@ -23,16 +25,23 @@
 //! | bits, and `PARKED` | some were      | is woken by who set the first of the bits   | -                            |
 //! | bits               | some were      | is being polled: it looks before it sleeps  | -                            |
 //!
-//! A parent that cannot go from 0 to `PARKED` wakes itself. Whoever takes a waker out of `parent` wakes it
-//! after that. So one that finds `PARKED` and no waker is late: another took it after the parent had parked,
-//! and the poll that comes of that takes the root anew.
+//! A parent that cannot go from 0 to `PARKED` wakes itself.
+//!
+//! # Whose the parent's waker is
+//! Without a lock. The place belongs to the parent, but for when another has come to take the waker out: who finds
+//! just `PARKED` as it sets the first bit. There is one such for each time that the parent has parked, at most; it
+//! moves the waker out, says so in `taken`, and is done with the place. The parent learns of it from the root, which it
+//! takes at the start of a poll and at the end of the set: `PARKED` and bits are there then. Before it touches the
+//! place again it waits until `taken` says that this one is done, which mostly was the case long before, for it
+//! was woken after that; but it may have been polled for another reason. If there was `PARKED` alone, nobody has come,
+//! and as it is no longer there, nobody will.
 
 use std::mem::{ManuallyDrop, offset_of};
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
-use crate::shim::Ordering::{Acquire, Relaxed, Release};
+use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::shim::task::{AtomicPtr, AtomicU64, AtomicUsize};
-use crate::shim::{Arc, Mutex, OnceLock};
+use crate::shim::{Arc, OnceLock, Stamp, UnsafeCell};
 
 /// How many bits of a word are used: all, and two in models, where a few children must make a tree.
 const WIDTH: usize = if cfg!(filch_loom) { 2 } else { u64::BITS as usize };
@@ -40,6 +49,8 @@ const WIDTH: usize = if cfg!(filch_loom) { 2 } else { u64::BITS as usize };
 const PARKED: u64 = 1 << 63;
 /// How many bits of the root are used for what is below.
 const ROOT_WIDTH: usize = WIDTH - 1;
+/// A set of so many children has its bits in the root. (A model of three makes a tree.)
+const FLAT_MAX: usize = if cfg!(filch_loom) { 2 } else { ROOT_WIDTH };
 /// How many levels of words there are at most between the groups and the root.
 const MIDDLE: usize = 3;
 /// All levels: the groups, those in the middle, the root.
@@ -79,15 +90,26 @@ impl Group {
 }
 
 struct Shared {
-    /// A bit for each word of the level below, and `PARKED`.
+    /// A bit for each word of the level below, or for each child of a small set, and `PARKED`.
     root: AtomicU64,
+    is_flat: bool,
     /// How many levels there are between the groups and the root.
     middle: usize,
-    parent: Mutex<Option<Waker>>,
+    /// The waker, and the how-manieth it will be that is taken out. Whose it is: see the head of the file.
+    parent: UnsafeCell<(u64, Option<Waker>)>,
+    /// How many were taken out.
+    taken: Stamp,
     /// In the block itself, so that a small set needs no more.
     first: Group,
     others: Box<[Group]>,
 }
+
+// SAFETY: `parent` is the only part that is not `Sync` by itself, and one thread at a time is in there: see the head
+// of the file. A waker may go to any thread.
+unsafe impl Sync for Shared {}
+
+// A panic of a waker's code leaves no more behind than a child that was not woken.
+impl std::panic::RefUnwindSafe for Shared {}
 
 impl Shared {
     fn new(children: usize) -> Arc<Shared> {
@@ -99,8 +121,10 @@ impl Shared {
         }
         let shared = Arc::new(Shared {
             root: AtomicU64::new(0),
+            is_flat: children <= FLAT_MAX,
             middle,
-            parent: Mutex::new(None),
+            parent: UnsafeCell::new((0, None)),
+            taken: Stamp::new(0),
             first: Group::new(0),
             others: (1..groups).map(Group::new).collect(),
         });
@@ -137,28 +161,43 @@ impl Shared {
 
     /// Notes that a child of this group was woken, and wakes the parent if that is parked.
     fn wake(&self, group: &Group, place: usize) {
-        // Ordering: Release, here and below, pairs with the `swap` in `Ready::descend`, also when bits were
-        // there before: the poll to come sees what was written before this wake, and who takes a word sees
-        // the bits in the words below.
-        if group.bits.fetch_or(1 << place, Release) != 0 {
-            return;
-        }
-        let mut index = group.index as usize;
-        for level in 1..=self.middle {
-            if self.word(level, index / WIDTH).fetch_or(1 << (index % WIDTH), Release) != 0 {
+        let mut index = place;
+        if !self.is_flat {
+            // Ordering: Release, here and below, pairs with the `swap` in `Ready::descend`, also when bits were
+            // there before: the poll to come sees what was written before this wake, and who takes a word sees
+            // the bits in the words below.
+            if group.bits.fetch_or(1 << place, Release) != 0 {
                 return;
             }
-            index /= WIDTH;
+            index = group.index as usize;
+            for level in 1..=self.middle {
+                if self.word(level, index / WIDTH).fetch_or(1 << (index % WIDTH), Release) != 0 {
+                    return;
+                }
+                index /= WIDTH;
+            }
         }
-        // Ordering: Release pairs with the `swap` in `Ready::take`. A `PARKED` that is read here needs no
-        // more: the lock below comes after the one under which the waker was left, or it would order this
-        // read before the write that it reads.
-        if self.root.fetch_or(1 << index, Release) == PARKED {
-            let parent = self.parent.lock().take();
+        // Ordering: Release pairs with the `swap` in `Ready::take`, as above. Acquire pairs with the exchange in
+        // `Ready::park` that wrote `PARKED`: the waker is seen.
+        if self.root.fetch_or(1 << index, AcqRel) == PARKED {
+            // SAFETY: just `PARKED` was there, so we are the one that has come for this waker (see the head of the
+            // file), and the parent keeps out until `taken` says that we are done.
+            let (turn, parent) = self.parent.with_mut(|place| unsafe { ((*place).0, (*place).1.take()) });
+            self.taken.set(turn);
             if let Some(parent) = parent {
                 parent.wake();
             }
         }
+    }
+
+    /// Puts `waker` where the parent's lies, and returns what was there.
+    ///
+    /// # Safety
+    /// Called by the parent, after `takers` have come, and nobody can come before this returns.
+    unsafe fn put(&self, takers: u64, waker: Option<Waker>) -> Option<Waker> {
+        self.taken.wait_for(takers);
+        // SAFETY: the caller says that nobody is in the place who has not said that it is done.
+        self.parent.with_mut(|place| unsafe { std::mem::replace(&mut *place, (takers + 1, waker)).1 })
     }
 }
 
@@ -175,8 +214,10 @@ pub(super) struct Ready {
     /// yield need none. Written in a poll of a child, and then only its own bit, so that no locked operation
     /// is needed.
     own: AtomicU64,
-    /// A waker lies in `parent` that nobody is going to take.
+    /// A waker lies in `parent`; but if the root has `PARKED` and bits, another has come for it.
     left: bool,
+    /// How many have come for a waker, as far as the parent knows.
+    takers: u64,
 }
 
 impl Ready {
@@ -190,6 +231,7 @@ impl Ready {
             lent: AtomicUsize::new(0),
             own: AtomicU64::new(0),
             left: false,
+            takers: 0,
         }
     }
 
@@ -204,17 +246,24 @@ impl Ready {
             self.taken[0] = (own, 0);
         }
         let Some(shared) = self.shared.get() else { return };
+        // Ordering: Acquire pairs with the `fetch_or`s in `Shared::wake`: the bits below are seen, and the polls of
+        // a small set see what came before the wakes.
+        let root = shared.root.swap(0, Acquire);
+        let bits = root & !PARKED;
+        if root & PARKED != 0 && bits != 0 {
+            // Who set the first of the bits has come for the waker.
+            (self.left, self.takers) = (false, self.takers + 1);
+        }
+        // Those that others woke come together with our own, so that none of the group is found twice.
+        if shared.is_flat {
+            self.taken[0] = (own | bits, 0);
+            return;
+        }
         if own != 0 {
-            // With those that others woke, so that none of the group is found twice.
             // Ordering: Acquire pairs with the `fetch_or` in `Shared::wake`: the polls see what came before
             // the wakes.
             self.taken[0].0 |= shared.first.bits.swap(0, Acquire);
         }
-        // Ordering: Acquire pairs with the `fetch_or`s in `Shared::wake`: the bits below are seen.
-        let root = shared.root.swap(0, Acquire);
-        let bits = root & !PARKED;
-        // Who set the first of the bits takes the waker, if it has not yet.
-        self.left &= bits == 0 || root & PARKED == 0;
         self.taken[shared.middle + 1] = (bits, 0);
     }
 
@@ -226,7 +275,7 @@ impl Ready {
 
     /// Takes words on the way down, until one of a group has bits.
     fn descend(&mut self) -> bool {
-        let Some(shared) = self.shared.get() else { return false };
+        let Some(shared) = self.shared.get().filter(|shared| !shared.is_flat) else { return false };
         let mut level = 1;
         while level < LEVELS {
             let Some(below) = pop(&mut self.taken[level]) else {
@@ -259,16 +308,22 @@ impl Ready {
         if shared.root.load(Relaxed) != 0 {
             return false;
         }
-        // A waker's clone, drop and wake are user code: not under the lock. To compare two is not.
-        if !self.left || !shared.parent.lock().as_ref().is_some_and(|there| there.will_wake(parent)) {
+        // SAFETY: a waker that is left is one that nobody has come for, and nobody can while `PARKED` is not there.
+        let is_there = self.left
+            && shared
+                .parent
+                .with(|place| unsafe { &(*place).1 }.as_ref().is_some_and(|there| there.will_wake(parent)));
+        if !is_there {
             let parent = parent.clone();
-            let stale = shared.parent.lock().replace(parent);
+            // SAFETY: all that have come were counted as the root was taken, and nobody can come while `PARKED` is
+            // not there.
+            let stale = unsafe { shared.put(self.takers, Some(parent)) };
             self.left = true;
             drop(stale);
         }
-        // Relaxed: whoever finds `PARKED` takes the waker under the lock, see there; and on failure the next
-        // poll takes the root.
-        shared.root.compare_exchange(0, PARKED, Relaxed, Relaxed).is_ok()
+        // Ordering: Release pairs with the `fetch_or` of `Shared::wake` that finds `PARKED`: the waker is seen.
+        // Relaxed on failure: the next poll takes the root.
+        shared.root.compare_exchange(0, PARKED, Release, Relaxed).is_ok()
     }
 
     /// Runs `f` with the waker of the child `index`. It is lent: to keep it is to clone it.
@@ -317,10 +372,12 @@ fn pop((bits, word): &mut (u64, usize)) -> Option<usize> {
 
 impl Drop for Ready {
     fn drop(&mut self) {
-        // A wake to come may find `PARKED`, but no waker; one under way takes it before us, or is late.
-        if let Some(shared) = self.shared.get().filter(|_| self.left) {
-            let parent = shared.parent.lock().take();
-            drop(parent);
+        let Some(shared) = self.shared.get().filter(|_| self.left) else { return };
+        // Relaxed: nothing is read that another wrote. Nobody comes for the waker after this.
+        let root = shared.root.swap(0, Relaxed);
+        if root & PARKED == 0 || root == PARKED {
+            // SAFETY: nobody has come for this waker, and nobody can any more.
+            drop(unsafe { shared.put(self.takers, None) });
         }
     }
 }

@@ -192,11 +192,17 @@ impl<F: Future, K> Set<F, K> {
         Poll::Pending
     }
 
-    /// What was kept of each child, in their order, when all are done. The set must not be polled again.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Option<K>> {
+    /// How many children there are, done or not.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What was kept of each child from the place `from` on, in their order, when all are done. The set must not be
+    /// polled again.
+    pub(super) fn take(&mut self, from: usize) -> impl Iterator<Item = Option<K>> {
         self.over = true;
         let slots = &mut self.slots;
-        (0..slots.len()).map(|index| match pinned(slots.as_mut(), index).project_replace(Slot::Gone) {
+        (from..slots.len()).map(|index| match pinned(slots.as_mut(), index).project_replace(Slot::Gone) {
             SlotOut::Kept { kept } => Some(kept),
             SlotOut::Running { .. } | SlotOut::Gone => None,
         })

@@ -91,7 +91,7 @@ pub type Completion<R> = (Id, Result<<R as Outcome>::Value, ChildError<<R as Out
 /// # });
 /// ```
 pub struct TaskGroup<R: Outcome> {
-    shared: Arc<Shared<R>>,
+    handle: GroupHandle<R>,
     location: &'static Location<'static>,
 }
 
@@ -101,16 +101,20 @@ impl<R: Outcome> TaskGroup<R> {
     #[track_caller]
     pub fn new() -> TaskGroup<R> {
         let location = Location::caller();
-        TaskGroup { shared: Shared::new(Options::default(), location), location }
+        TaskGroup { handle: GroupHandle { shared: Shared::new(Options::default(), location) }, location }
+    }
+
+    fn shared(&self) -> &Arc<Shared<R>> {
+        &self.handle.shared
     }
 
     /// The same group with other options.
     #[track_caller]
     fn with(mut self, set: impl FnOnce(&mut Options)) -> TaskGroup<R> {
-        assert!(!self.shared.has_spawned(), "the options of a group are chosen before its first child");
-        let mut options = self.shared.options.clone();
+        assert!(!self.shared().has_spawned(), "the options of a group are chosen before its first child");
+        let mut options = self.shared().options.clone();
         set(&mut options);
-        self.shared = Shared::new(options, self.location);
+        self.handle.shared = Shared::new(options, self.location);
         self
     }
 
@@ -199,7 +203,7 @@ impl<R: Outcome> TaskGroup<R> {
     where
         F: Future<Output = R> + Send + 'static,
     {
-        self.shared.spawn(future, None)
+        self.handle.spawn(future)
     }
 
     /// As [`spawn`](Self::spawn), for a child with a name, which errors and reports then tell.
@@ -211,7 +215,7 @@ impl<R: Outcome> TaskGroup<R> {
     where
         F: Future<Output = R> + Send + 'static,
     {
-        self.shared.spawn(future, Some(name.into().into_boxed_str()))
+        self.handle.spawn_named(name, future)
     }
 
     /// Starts a call that blocks as a child, as [`spawn_blocking`](crate::spawn_blocking). One that has begun cannot
@@ -221,33 +225,32 @@ impl<R: Outcome> TaskGroup<R> {
     /// As [`spawn`](Self::spawn).
     #[track_caller]
     pub fn spawn_blocking(&self, job: impl FnOnce() -> R + Send + 'static) -> AbortHandle {
-        self.shared.spawn_blocking(job)
+        self.shared().spawn_blocking(job)
     }
 
     /// A way to spawn into the group from its children. Does not keep the group.
     #[must_use]
     pub fn handle(&self) -> GroupHandle<R> {
-        GroupHandle { shared: self.shared.clone() }
+        self.handle.clone()
     }
 
     /// The group's token: a child of that which it was [put under](Self::within), or which the group or scope has
     /// whose child made it. To cancel it is to cancel the group.
     #[must_use]
     pub fn token(&self) -> CancelToken {
-        self.shared.region.token.clone()
+        self.handle.token()
     }
 
     /// Cancels the group, and tells why. Never waits; [`join`](Self::join) does. False: it was cancelled before.
     #[track_caller]
     pub fn cancel(&self, reason: impl Into<Cow<'static, str>>) -> bool {
-        let reason = Reason::new(Location::caller(), reason.into());
-        self.shared.region.token.cancel_for(&reason)
+        self.handle.cancel(reason)
     }
 
     /// How many children have not ended.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.len()
+        self.shared().len()
     }
 
     /// Whether no child is running.
@@ -262,7 +265,7 @@ impl<R: Outcome> TaskGroup<R> {
     where
         F: IntoFuture<Output = (), IntoFuture: Send + 'static>,
     {
-        self.shared.defer(Box::pin(work.into_future()));
+        self.shared().defer(Box::pin(work.into_future()));
     }
 
     /// Waits for all children, those to come too: all outputs in the order in which they were spawned, or all
@@ -279,7 +282,7 @@ impl<R: Outcome> TaskGroup<R> {
     /// it. So `wait_for(group.join(), limit)` may be followed by another join.
     pub async fn join(&self) -> Result<Vec<R::Value>, GroupError<R::Error>> {
         let kept = self.collect().await;
-        let reason = self.shared.region.token.reason();
+        let reason = self.shared().region.token.reason();
         let (mut values, mut errors, mut cancelled) = (Vec::with_capacity(kept.len()), Vec::new(), 0);
         for Ended { index, result, .. } in kept {
             match result {
@@ -299,6 +302,19 @@ impl<R: Outcome> TaskGroup<R> {
     /// Waits for all children, as [`join`](Self::join), and gives what each came to, in the order in which they were
     /// spawned. `asyncio.gather(.., return_exceptions=True)`, for a group that [collects all](Self::collect_all).
     ///
+    /// # Examples
+    /// ```
+    /// # filch::run(async {
+    /// let group = filch::TaskGroup::new().collect_all();
+    /// for text in ["1", "x", "3"] {
+    ///     group.spawn(async move { text.parse::<u32>() });
+    /// }
+    /// let results = group.settled().await;
+    /// assert_eq!((results[0].as_ref().unwrap(), results[2].as_ref().unwrap()), (&1, &3));
+    /// assert_eq!(results[1].as_ref().unwrap_err().index(), 1);
+    /// # });
+    /// ```
+    ///
     /// # Cancel safety
     /// **Strict**, as [`join`](Self::join).
     pub async fn settled(&self) -> Vec<Result<R::Value, ChildError<R::Error>>> {
@@ -309,13 +325,8 @@ impl<R: Outcome> TaskGroup<R> {
 
     /// All that the children came to, in the order in which they ended.
     async fn collect(&self) -> Vec<Ended<R>> {
-        let shared = &self.shared;
-        let mut next = Next::new(shared);
-        while !shared.close_if_empty() {
-            if let Some(ended) = poll_fn(|cx| next.poll(cx)).await {
-                shared.keep(ended);
-            }
-        }
+        let shared = self.shared();
+        shared.settled().await;
         shared.region.settled().await;
         if let Some(mut stack) = shared.take_stack() {
             stack.close().await;
@@ -327,10 +338,21 @@ impl<R: Outcome> TaskGroup<R> {
     ///
     /// The group stays open. Several may wait at once; each child is given to one of them.
     ///
+    /// # Examples
+    /// ```
+    /// # filch::run(async {
+    /// let group = filch::TaskGroup::new();
+    /// let two = group.spawn(async { 2 });
+    /// let (id, output) = group.join_next().await.unwrap();
+    /// assert_eq!((id, output.unwrap()), (two.id(), 2));
+    /// assert!(group.join_next().await.is_none());
+    /// # });
+    /// ```
+    ///
     /// # Cancel safety
     /// **Strict.** What a child came to is taken only by the call that gives it.
     pub async fn join_next(&self) -> Option<Completion<R>> {
-        let mut next = Next::new(&self.shared);
+        let mut next = Next::new(self.shared());
         poll_fn(|cx| next.poll(cx)).await.map(|ended| (ended.id, ended.result))
     }
 
@@ -363,7 +385,7 @@ impl<R: Outcome> TaskGroup<R> {
     /// **Strict.** What a child came to is taken only by the poll that gives it; to drop the stream leaves the group
     /// as it is.
     pub fn as_completed(&self) -> Completed<'_, R> {
-        Completed(Next::new(&self.shared))
+        Completed(Next::new(self.shared()))
     }
 }
 
@@ -378,17 +400,17 @@ impl<R: Outcome> Drop for TaskGroup<R> {
     fn drop(&mut self) {
         if !self.is_empty() {
             let reason = Reason::new(self.location, "the group was dropped".into());
-            self.shared.region.token.cancel_for(&reason);
+            self.shared().region.token.cancel_for(&reason);
         }
-        self.shared.abort_all();
+        self.shared().abort_all();
         // To the runtime, if a handle outlives us.
-        drop(self.shared.take_stack());
+        drop(self.shared().take_stack());
     }
 }
 
 impl<R: Outcome> fmt::Debug for TaskGroup<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (len, token) = (self.len(), &self.shared.region.token);
+        let (len, token) = (self.len(), &self.shared().region.token);
         f.debug_struct("TaskGroup").field("len", &len).field("token", token).finish_non_exhaustive()
     }
 }

@@ -1,10 +1,11 @@
 //! Layer 5, group. What a group, its handles and its children share: who is there, who has ended, and what a failure
 //! does.
 //!
-//! Owns the children's join handles. A child is in `children` from before it is spawned until it has said, as its
-//! future was dropped, that it ended; then it is in `ended`, until whoever joins has waited for its task to be done,
-//! which is a matter of moments. So a join waits for tasks, not only for futures, and takes a panic from where any
-//! task has it. Called by `mod.rs`, by children (`child`), and by the group's token when it is cancelled.
+//! Owns the children's join handles. A child is in `children` from before it is spawned, and one of those running until
+//! it has said, as its future was dropped, that it ended; then it is in `ended` as well, until whoever joins takes it
+//! and waits for its task to be done, which is a matter of moments. So a join waits for tasks, not only for futures,
+//! and takes a panic from where any task has it. A join of all is woken by the last to end only. Called by `mod.rs`, by
+//! children (`child`), and by the group's token when it is cancelled.
 //!
 //! # How a group ends before its time
 //! All ways lead through the token: a failure cancels it, a user does, a parent does, the drop of the group does. The
@@ -16,7 +17,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Weak;
@@ -59,7 +60,10 @@ pub(super) struct Entry<R> {
 
 struct State<R: Outcome> {
     children: Slab<Entry<R>>,
-    ended: VecDeque<Entry<R>>,
+    /// How many of them have not ended.
+    running: usize,
+    /// Those that have, in the order in which they did.
+    ended: VecDeque<usize>,
     /// What a `join` has collected so far.
     kept: Vec<Ended<R>>,
     spawned: usize,
@@ -80,6 +84,8 @@ pub(super) struct Shared<R: Outcome> {
     state: Mutex<State<R>>,
     /// One has ended, or all have.
     news: Notify,
+    /// All have.
+    rest: Notify,
     pub(super) region: Arc<Region>,
     pub(super) options: Options,
     location: &'static Location<'static>,
@@ -98,6 +104,7 @@ impl<R: Outcome> Shared<R> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 children: Slab::new(),
+                running: 0,
                 ended: VecDeque::new(),
                 kept: Vec::new(),
                 spawned: 0,
@@ -109,6 +116,7 @@ impl<R: Outcome> Shared<R> {
                 outer: None,
             }),
             news: Notify::new(),
+            rest: Notify::new(),
             region,
             options,
             location,
@@ -123,7 +131,7 @@ impl<R: Outcome> Shared<R> {
 
     /// How many children have not ended.
     pub(super) fn len(&self) -> usize {
-        self.state.lock().children.len()
+        self.state.lock().running
     }
 
     pub(super) fn has_spawned(&self) -> bool {
@@ -188,7 +196,10 @@ impl<R: Outcome> Shared<R> {
         let index = state.spawned;
         state.spawned += 1;
         let unused = if state.outer.is_none() { std::mem::replace(&mut state.outer, outer) } else { outer };
-        let before = state.home.replace(home.clone());
+        // It is asked for when there is a grace period to be waited for.
+        let has_grace = !self.options.grace.is_zero();
+        let before = if has_grace { state.home.replace(home.clone()) } else { None };
+        state.running += 1;
         let key = state.children.insert(Entry { index, name, location, task: None, how: None });
         drop(state);
         drop((unused, before));
@@ -232,19 +243,21 @@ impl<R: Outcome> Shared<R> {
 
     /// The child has ended, and its task is known.
     fn leave(&self, mut state: crate::shim::MutexGuard<'_, State<R>>, key: usize, how: How) {
-        let entry = state.children.remove(key);
         let unseen = if how == How::Well && self.options.discards {
-            Some(entry)
+            Some(state.children.remove(key))
         } else {
-            state.ended.push_back(entry);
+            state.ended.push_back(key);
             None
         };
-        let is_last = state.children.is_empty();
+        state.running -= 1;
+        let is_last = state.running == 0;
         let (grace, outer) = if is_last { (state.grace.take(), state.outer.take()) } else { (None, None) };
         drop(state);
-        match is_last {
-            true => self.news.notify_waiters(),
-            false => self.news.notify_one(),
+        if is_last {
+            self.news.notify_waiters();
+            self.rest.notify_waiters();
+        } else {
+            self.news.notify_one();
         }
         grace.into_iter().for_each(|grace| grace.abort());
         drop((unseen, outer));
@@ -255,7 +268,7 @@ impl<R: Outcome> Shared<R> {
         let home = {
             let mut state = self.state.lock();
             state.closed = true;
-            if state.children.is_empty() {
+            if state.running == 0 {
                 return;
             }
             state.home.clone()
@@ -267,7 +280,7 @@ impl<R: Outcome> Shared<R> {
         let abort = task.abort_handle();
         let is_over = {
             let mut state = self.state.lock();
-            let is_over = state.children.is_empty();
+            let is_over = state.running == 0;
             if !is_over {
                 state.grace = Some(abort.clone());
             }
@@ -286,22 +299,26 @@ impl<R: Outcome> Shared<R> {
             state
                 .children
                 .iter()
-                .filter_map(|(_, child)| child.task.as_ref())
+                .filter_map(|(_, child)| child.task.as_ref().filter(|_| child.how.is_none()))
                 .map(JoinHandle::abort_handle)
                 .collect()
         };
         aborts.iter().for_each(AbortHandle::abort);
     }
 
-    /// Shuts the group if no child is left. False: there is one.
-    pub(super) fn close_if_empty(&self) -> bool {
-        let mut state = self.state.lock();
-        state.closed |= state.children.is_empty() && state.ended.is_empty();
-        state.closed && state.children.is_empty() && state.ended.is_empty()
-    }
-
-    pub(super) fn keep(&self, ended: Ended<R>) {
-        self.state.lock().kept.push(ended);
+    /// Waits until all children have ended, and keeps what they came to; then shuts the group.
+    pub(super) async fn settled(&self) {
+        let mut next = Next::new(self);
+        loop {
+            // From here on it is told; so what comes after the look is not missed.
+            let rest = self.rest.notified();
+            if self.len() > 0 {
+                rest.await;
+            }
+            if poll_fn(|cx| next.poll_rest(cx)).await {
+                return;
+            }
+        }
     }
 
     pub(super) fn take_kept(&self) -> Vec<Ended<R>> {
@@ -317,10 +334,20 @@ impl<R: Outcome> Shared<R> {
         self.state.lock().stack.take()
     }
 
-    /// The next child that has ended, if one has; whether it is worth waiting if not.
-    fn take(&self) -> (Option<Entry<R>>, bool) {
+    /// Keeps `done`. The next child that has ended, if one has; whether it is worth waiting if not.
+    fn take(&self, done: Option<Ended<R>>) -> (Option<Entry<R>>, bool) {
         let mut state = self.state.lock();
-        (state.ended.pop_front(), !state.children.is_empty())
+        state.kept.extend(done);
+        let next = state.ended.pop_front().map(|key| state.children.remove(key));
+        (next, state.running > 0)
+    }
+
+    /// Shuts the group if no child is left. False: there is one.
+    fn close_if_empty(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_empty = state.running == 0 && state.ended.is_empty();
+        state.closed |= is_empty;
+        is_empty
     }
 }
 
@@ -347,7 +374,8 @@ impl<R: Outcome> Entry<R> {
 /// Waits for the next child to be done. When it is dropped, the child it has in hand goes back.
 pub(super) struct Next<'a, R: Outcome> {
     shared: &'a Shared<R>,
-    news: Option<Pin<Box<Notified<'a>>>>,
+    /// Made when it has to wait for the first time.
+    news: Option<Pin<Box<Option<Notified<'a>>>>>,
     /// It has ended, and its task is about to be done.
     in_hand: Option<Entry<R>>,
 }
@@ -360,31 +388,54 @@ impl<'a, R: Outcome> Next<'a, R> {
     /// `None`: no child is left.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<R>>> {
         loop {
-            if let Some(task) = self.in_hand.as_mut().and_then(|entry| entry.task.as_mut()) {
-                let id = task.id();
-                let result = ready!(Pin::new(task).poll(cx));
-                let entry = self.in_hand.take().expect("it was there");
-                return Poll::Ready(Some(entry.finish(result, id)));
+            if let Some(ended) = ready!(self.poll_in_hand(cx)) {
+                return Poll::Ready(Some(ended));
             }
             if let Some(news) = &mut self.news {
-                ready!(news.as_mut().poll(cx));
-                self.news = None;
+                if let Some(waits) = news.as_mut().as_pin_mut() {
+                    ready!(waits.poll(cx));
+                }
+                news.set(None);
             }
             // From here on it is told; so what comes after the look is not missed.
             let news = self.shared.news.notified();
-            match self.shared.take() {
+            match self.shared.take(None) {
                 (None, false) => return Poll::Ready(None),
-                (None, true) => self.news = Some(Box::pin(news)),
+                (None, true) => self.news.get_or_insert_with(|| Box::pin(None)).set(Some(news)),
                 (entry, _) => self.in_hand = entry,
             }
         }
+    }
+
+    /// Keeps what all have come to that have ended. Whether there are no others.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            let done = ready!(self.poll_in_hand(cx));
+            self.in_hand = self.shared.take(done).0;
+            if self.in_hand.is_none() {
+                return Poll::Ready(self.shared.close_if_empty());
+            }
+        }
+    }
+
+    /// What the child in hand has come to, if there is one.
+    fn poll_in_hand(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<R>>> {
+        let Some(task) = self.in_hand.as_mut().and_then(|entry| entry.task.as_mut()) else {
+            return Poll::Ready(None);
+        };
+        let id = task.id();
+        let result = ready!(Pin::new(task).poll(cx));
+        Poll::Ready(self.in_hand.take().map(|entry| entry.finish(result, id)))
     }
 }
 
 impl<R: Outcome> Drop for Next<'_, R> {
     fn drop(&mut self) {
         if let Some(entry) = self.in_hand.take() {
-            self.shared.state.lock().ended.push_front(entry);
+            let mut state = self.shared.state.lock();
+            let key = state.children.insert(entry);
+            state.ended.push_front(key);
+            drop(state);
             self.shared.news.notify_one();
         }
     }

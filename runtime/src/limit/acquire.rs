@@ -78,7 +78,7 @@ impl<'a, P: Pace> Wish<'a, P> {
                     this.stage.set(Stage::Head { turn, sleep: sleep_until(now) });
                 }
                 StageProjection::Head { sleep, .. } => {
-                    let Err(late) = this.paced.pass(*this.n, Whose::Runtimes) else {
+                    let Err(late) = this.paced.pass_exactly(*this.n, Whose::Runtimes) else {
                         this.stage.set(Stage::Done);
                         *this.counted = None;
                         probe::spend();

@@ -57,6 +57,8 @@ struct Map<K, P> {
     sweep_at: usize,
 }
 
+// In this order: what a call looks at lies together.
+#[repr(C)]
 struct Entry<K, P> {
     key: K,
     paced: Paced<P>,

@@ -34,28 +34,42 @@
 #![forbid(unsafe_code)]
 
 // Layer 3. `paced` over an algorithm (`window`, `bucket`), a clock and a lock of the channels crate.
+#[cfg(not(filch_loom))]
 mod acquire;
 mod bucket;
+#[cfg(not(filch_loom))]
 mod clock;
+#[cfg(not(filch_loom))]
 mod debounce;
+#[cfg(not(filch_loom))]
 mod deferred;
+#[cfg(not(filch_loom))]
 mod error;
+#[cfg(not(filch_loom))]
 mod keyed;
+#[cfg(not(filch_loom))]
 mod limiter;
 mod pace;
+#[cfg(not(filch_loom))]
 mod paced;
+#[cfg(not(filch_loom))]
 mod stream;
+#[cfg(not(filch_loom))]
 mod throttle;
+#[cfg(not(filch_loom))]
 mod window;
 
-pub use acquire::{Acquire, AcquireMany};
-pub use bucket::Bucket;
-pub use debounce::Debounce;
-pub use error::{AcquireTimeoutError, KeyedError, TooMany, TryAcquireError};
-pub use keyed::Keyed;
-pub use limiter::{Limiter, LimiterError, LimiterStats, Rate, Slot};
-pub use pace::Pace;
-pub use paced::{Paced, RateLimiter, TokenBucket};
-pub use stream::{Debounced, LimitExt, PacedStream, Throttled};
-pub use throttle::Throttle;
-pub use window::Window;
+#[cfg(not(filch_loom))]
+pub use self::{
+    acquire::{Acquire, AcquireMany},
+    bucket::Bucket,
+    debounce::Debounce,
+    error::{AcquireTimeoutError, KeyedError, TooMany, TryAcquireError},
+    keyed::Keyed,
+    limiter::{Limiter, LimiterError, LimiterStats, Rate, Slot},
+    pace::Pace,
+    paced::{Paced, RateLimiter, TokenBucket},
+    stream::{Debounced, LimitExt, PacedStream, Throttled},
+    throttle::Throttle,
+    window::Window,
+};

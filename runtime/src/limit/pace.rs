@@ -1,7 +1,8 @@
 //! Layer 3, limit. What a limiter asks of its algorithm: may so many pass now, and if not, when?
 //!
-//! Owns the words in which the two are answered. Algorithms are pure: no clock, lock or waiter. Called by
-//! `paced`; implemented by `window` and `bucket`.
+//! Owns the words in which the two are answered. Algorithms know no clock and no waiter, and may be asked by
+//! several threads at once: how they bear that is up to them. Called by `paced`; implemented by `window` and
+//! `bucket`.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -43,13 +44,13 @@ pub trait Pace: Algorithm {}
 
 /// An algorithm that says how many may pass, and when. The trait has no public name, so that nobody else has
 /// one.
-pub trait Algorithm {
+pub trait Algorithm: Send + Sync {
     /// How many may pass at once at most.
     fn capacity(&self) -> usize;
 
     /// Lets `n` pass, all or none. `n` is no more than the capacity. Time does not run backwards; where it
     /// seems to, it is as if it stood.
-    fn pass(&mut self, now: Now, n: usize) -> Answer;
+    fn pass(&self, now: Now, n: usize) -> Answer;
 
     /// How many could pass at this tick.
     fn free(&self, tick: u64) -> usize;

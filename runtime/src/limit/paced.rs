@@ -1,9 +1,9 @@
 //! Layer 3, limit. `RateLimiter` and `TokenBucket`: an algorithm, a clock, and the line of those who wait.
 //!
-//! Owns the state under a mutex that is held for a few instructions, and the line: a fair lock, whose holder is
-//! the head of the line. The head alone has a timer, and passes the turn on by dropping the guard, be it that
-//! it passed or that it was dropped. Nothing is counted before one passes, so one that gives up has nothing to
-//! give back. Called by users, `keyed` and `limiter`; the futures are in `acquire`.
+//! Owns the line: a fair lock, whose holder is the head of the line. The head alone has a timer, and passes the
+//! turn on by dropping the guard, be it that it passed or that it was dropped. Nothing is counted before one
+//! passes, so one that gives up has nothing to give back. Who passed is the algorithm's to know; it is asked
+//! without a lock. Called by users, `keyed` and `limiter`; the futures are in `acquire`.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -18,9 +18,8 @@ use super::clock::{Clock, Whose};
 use super::error::{AcquireTimeoutError, TooMany, TryAcquireError};
 use super::pace::{Answer, NEVER, Now, Pace, nanos};
 use super::window::Window;
-use crate::shim::Mutex;
 use crate::shim::Ordering::Relaxed;
-use crate::shim::task::AtomicUsize;
+use crate::shim::task::{AtomicU64, AtomicUsize};
 use crate::shim::thread;
 use crate::time::{Duration, Instant};
 
@@ -109,30 +108,21 @@ pub type TokenBucket = Paced<Bucket>;
 /// });
 /// # Ok::<(), std::io::Error>(())
 /// ```
+// In this order, as in `Bucket`.
+#[repr(C)]
 pub struct Paced<P> {
-    state: Mutex<State<P>>,
+    clock: Clock,
+    /// Nobody passes before this tick.
+    closed_until: AtomicU64,
     /// Those who wait, from before they get in line until after they are out of it.
     waiting: AtomicUsize,
-    line: Lock<()>,
-    clock: Clock,
-    capacity: usize,
-}
-
-struct State<P> {
     pace: P,
-    /// Nobody passes before this tick.
-    closed_until: u64,
+    capacity: usize,
+    line: Lock<()>,
 }
 
-impl<P: Pace> State<P> {
-    #[inline]
-    fn answer(&mut self, now: Now, n: usize) -> Answer {
-        if now.from >= self.closed_until {
-            return self.pace.pass(now, n);
-        }
-        if now.to < self.closed_until { Answer::NotBefore(self.closed_until) } else { Answer::Unsure }
-    }
-}
+/// See [`Answer::Unsure`].
+struct Unsure;
 
 /// Nobody passed.
 pub(super) struct Late {
@@ -194,7 +184,7 @@ impl Paced<Bucket> {
     #[track_caller]
     pub fn burst(mut self, tokens: usize) -> TokenBucket {
         let burst = self::tokens(tokens);
-        self.state.lock().pace.set_burst(burst);
+        self.pace.set_burst(burst);
         self.capacity = tokens;
         self
     }
@@ -213,7 +203,8 @@ impl<P: Pace> Paced<P> {
     fn with(pace: P) -> Paced<P> {
         Paced {
             capacity: pace.capacity(),
-            state: Mutex::new(State { pace, closed_until: 0 }),
+            pace,
+            closed_until: AtomicU64::new(0),
             clock: Clock::new(),
             waiting: AtomicUsize::new(0),
             line: Lock::fair(()),
@@ -365,9 +356,15 @@ impl<P: Pace> Paced<P> {
     /// Those who wait stay in line. The longest of several counts. What has passed is not undone, and the limit
     /// itself goes on.
     pub fn penalize(&self, wait: Duration) {
-        let mut state = self.state.lock();
         let until = self.clock.look(Whose::Runtimes).saturating_add(nanos(wait));
-        state.closed_until = state.closed_until.max(until);
+        // Relaxed, here and in `answer`: the tick stands for itself. Who comes after this sees it; who comes at the
+        // same time may come before it.
+        let mut before = self.closed_until.load(Relaxed);
+        while let Err(other) =
+            self.closed_until.compare_exchange_weak(before, before.max(until), Relaxed, Relaxed)
+        {
+            before = other;
+        }
     }
 
     /// How many can pass at once at most.
@@ -379,9 +376,8 @@ impl<P: Pace> Paced<P> {
     /// How many could pass now, if nobody waited.
     #[must_use]
     pub fn available(&self) -> usize {
-        let state = self.state.lock();
         let now = self.clock.look(Whose::Runtimes);
-        if now < state.closed_until { 0 } else { state.pace.free(now) }
+        if now < self.closed_until.load(Relaxed) { 0 } else { self.pace.free(now) }
     }
 
     /// How many wait.
@@ -414,21 +410,35 @@ impl<P: Pace> Paced<P> {
     }
 
     /// Lets `n` pass now. Whether it is their turn has been seen to.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pass(&self, n: usize, whose: Whose) -> Result<(), Late> {
-        // Before the lock: the two take longer one after the other. It is a moment within this call all the
-        // same, and an algorithm takes none for earlier than the one before.
-        let mut now = self.clock.glance(whose);
-        let mut state = self.state.lock();
-        let mut answer = state.answer(now, n);
-        if answer == Answer::Unsure {
-            now = Now::exactly(self.clock.look(whose));
-            answer = state.answer(now, n);
+        match self.answer(self.clock.glance(whose), n) {
+            Ok(answer) => answer,
+            Err(_unsure) => self.pass_exactly(n, whose),
         }
+    }
+
+    /// The same, by what the clock says, and not a little less: for those who have waited.
+    #[cold]
+    pub(super) fn pass_exactly(&self, n: usize, whose: Whose) -> Result<(), Late> {
+        self.answer(self.clock.exactly(whose), n).unwrap_or_else(|_unsure| unreachable!("the clock was read"))
+    }
+
+    /// An error if the time is not known well enough.
+    // The time was looked at before the algorithm is asked. It is a moment within this call all the same, and an
+    // algorithm takes none for earlier than the one before.
+    #[inline(always)]
+    fn answer(&self, now: Now, n: usize) -> Result<Result<(), Late>, Unsure> {
+        let closed_until = self.closed_until.load(Relaxed);
+        let answer = match now.from >= closed_until {
+            true => self.pace.pass(now, n),
+            false if now.to < closed_until => Answer::NotBefore(closed_until),
+            false => Answer::Unsure,
+        };
         match answer {
-            Answer::Passed => Ok(()),
-            Answer::NotBefore(tick) => Err(Late { tick, now: now.from }),
-            Answer::Unsure => unreachable!("the clock was read"),
+            Answer::Passed => Ok(Ok(())),
+            Answer::NotBefore(tick) => Ok(Err(Late { tick, now: now.from })),
+            Answer::Unsure => Err(Unsure),
         }
     }
 
@@ -449,7 +459,7 @@ impl<P: Pace> Paced<P> {
         };
         let Some(_turn) = turn else { return false };
         loop {
-            let Err(late) = self.pass(n, Whose::Machines) else { return true };
+            let Err(late) = self.pass_exactly(n, Whose::Machines) else { return true };
             if deadline.is_some_and(|deadline| deadline < self.until(&late).into_std()) {
                 return false;
             }

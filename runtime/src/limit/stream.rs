@@ -38,8 +38,7 @@ pub trait LimitExt: Stream {
     where
         Self: Sized,
     {
-        let sleep = sleep_until(Instant::now());
-        Debounced { stream: self, delay, held: None, sleep, is_over: false }
+        Debounced { source: Source::new(self), delay, held: None, sleep: sleep_until(Instant::now()) }
     }
 
     /// Passes on an item at once, and drops those that come within `interval` of it.
@@ -49,8 +48,8 @@ pub trait LimitExt: Stream {
     where
         Self: Sized,
     {
-        let sleep = sleep_until(Instant::now());
-        Throttled { stream: self, interval, next: None, trailing: false, held: None, sleep, is_over: false }
+        let (source, sleep) = (Source::new(self), sleep_until(Instant::now()));
+        Throttled { source, interval, next: None, trailing: false, held: None, sleep }
     }
 
     /// Passes on all items, but no faster than `limiter` lets them; others may use it, too.
@@ -65,6 +64,39 @@ pub trait LimitExt: Stream {
 impl<S: Stream + ?Sized> LimitExt for S {}
 
 pin_project! {
+    /// A stream whose items are dropped or replaced, so that many may be asked for in one poll.
+    #[derive(Debug)]
+    struct Source<S> {
+        #[pin]
+        stream: S,
+        is_over: bool,
+    }
+}
+
+impl<S: Stream> Source<S> {
+    fn new(stream: S) -> Source<S> {
+        Source { stream, is_over: false }
+    }
+
+    /// What the stream says; again and again that it is over, without asking it. Pending: the turn is over, since a
+    /// stream that is always ready must not keep the thread.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Poll<Option<S::Item>>> {
+        let this = self.project();
+        if *this.is_over {
+            return Poll::Ready(Poll::Ready(None));
+        }
+        ready!(probe::poll_budget(cx));
+        let polled = this.stream.poll_next(cx);
+        match polled {
+            Poll::Ready(Some(_)) => probe::spend(),
+            Poll::Ready(None) => *this.is_over = true,
+            Poll::Pending => {}
+        }
+        Poll::Ready(polled)
+    }
+}
+
+pin_project! {
     /// The stream of [`LimitExt::debounce`].
     ///
     /// # Cancel safety
@@ -73,11 +105,10 @@ pin_project! {
     #[must_use = "streams do nothing unless they are polled"]
     pub struct Debounced<S: Stream> {
         #[pin]
-        stream: S,
+        source: Source<S>,
         delay: Duration,
         held: Option<S::Item>,
         sleep: Sleep,
-        is_over: bool,
     }
 }
 
@@ -86,17 +117,14 @@ impl<S: Stream> Stream for Debounced<S> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let mut this = self.project();
-        while !*this.is_over {
-            // A stream that is always ready must not keep the thread.
-            ready!(probe::poll_budget(cx));
-            match this.stream.as_mut().poll_next(cx) {
+        loop {
+            match ready!(this.source.as_mut().poll(cx)) {
                 Poll::Ready(Some(item)) => {
-                    probe::spend();
                     let replaced = this.held.replace(item);
                     this.sleep.reset(Instant::now() + *this.delay);
                     drop(replaced);
                 }
-                Poll::Ready(None) => *this.is_over = true,
+                Poll::Ready(None) => return Poll::Ready(this.held.take()),
                 Poll::Pending if this.held.is_none() => return Poll::Pending,
                 Poll::Pending => {
                     ready!(Pin::new(&mut *this.sleep).poll(cx));
@@ -104,7 +132,6 @@ impl<S: Stream> Stream for Debounced<S> {
                 }
             }
         }
-        Poll::Ready(this.held.take())
     }
 }
 
@@ -117,14 +144,13 @@ pin_project! {
     #[must_use = "streams do nothing unless they are polled"]
     pub struct Throttled<S: Stream> {
         #[pin]
-        stream: S,
+        source: Source<S>,
         interval: Duration,
         // When an item may pass; `None` before the first.
         next: Option<Instant>,
         trailing: bool,
         held: Option<S::Item>,
         sleep: Sleep,
-        is_over: bool,
     }
 }
 
@@ -143,12 +169,9 @@ impl<S: Stream> Stream for Throttled<S> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let mut this = self.project();
-        while !*this.is_over {
-            // A stream that is always ready must not keep the thread.
-            ready!(probe::poll_budget(cx));
-            match this.stream.as_mut().poll_next(cx) {
+        loop {
+            match ready!(this.source.as_mut().poll(cx)) {
                 Poll::Ready(Some(item)) => {
-                    probe::spend();
                     let now = Instant::now();
                     if this.next.is_none_or(|next| next <= now) {
                         *this.next = Some(now + *this.interval);
@@ -159,7 +182,7 @@ impl<S: Stream> Stream for Throttled<S> {
                         *this.held = Some(item);
                     }
                 }
-                Poll::Ready(None) => *this.is_over = true,
+                Poll::Ready(None) => return Poll::Ready(this.held.take()),
                 Poll::Pending => {
                     let (Some(next), true) = (*this.next, this.held.is_some()) else { return Poll::Pending };
                     this.sleep.reset(next);
@@ -169,7 +192,6 @@ impl<S: Stream> Stream for Throttled<S> {
                 }
             }
         }
-        Poll::Ready(this.held.take())
     }
 }
 

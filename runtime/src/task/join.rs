@@ -138,6 +138,19 @@ impl<T> JoinHandle<T> {
     /// Blocks the calling thread until the task is done or `timeout` is over. The handle stays usable after
     /// `None`.
     ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = filch::Builder::new().build()?;
+    /// let (open, opened) = filch::channel::oneshot::channel();
+    /// let mut handle = runtime.spawn(async { opened.await.unwrap() });
+    /// assert!(handle.join_timeout(Duration::from_millis(1)).is_none());
+    /// open.send(5).unwrap();
+    /// assert_eq!(handle.join_blocking().unwrap(), 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The inner result is a [`JoinError`] when the task panicked or was cancelled.
     pub fn join_timeout(&mut self, timeout: Duration) -> Option<Result<T, JoinError>> {
@@ -149,6 +162,17 @@ impl<T> JoinHandle<T> {
     /// were given.
     ///
     /// A panic of the callback is caught and printed.
+    ///
+    /// # Examples
+    /// ```
+    /// # filch::run(async {
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let handle = filch::spawn(async { 6 * 7 });
+    /// handle.on_done(move |result| tell.send(*result.as_ref().unwrap()).unwrap());
+    /// assert_eq!(handle.await.unwrap(), 42);
+    /// assert_eq!(told.try_recv(), Ok(42));
+    /// # });
+    /// ```
     ///
     /// # Panics
     /// When the output has been taken already.

@@ -77,10 +77,15 @@ fn each_wake_brings_one_poll(children: usize, woken: [usize; 2]) {
     });
 }
 
-/// In models a word has two bits.
+/// In models a word has two bits, and two children are a small set.
+#[test]
+fn model_children_of_a_small_set_are_woken() {
+    each_wake_brings_one_poll(2, [0, 1]);
+}
+
 #[test]
 fn model_neighbours_are_woken() {
-    each_wake_brings_one_poll(2, [0, 1]);
+    each_wake_brings_one_poll(3, [0, 1]);
 }
 
 #[test]
