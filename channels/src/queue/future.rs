@@ -202,8 +202,8 @@ impl<T> Future for Join<'_, T> {
         let shared = *this.shared;
         shared.refuse_reentry();
         ready!(probe::poll_budget(cx));
-        match this.waiter.poll_told(&shared.tasks.line, 0, || shared.tasks.is_finished(), cx) {
-            Poll::Ready(_) => {
+        match shared.tasks.poll_finished(this.waiter, cx) {
+            Poll::Ready(()) => {
                 probe::spend();
                 Poll::Ready(())
             }

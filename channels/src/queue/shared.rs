@@ -58,7 +58,6 @@ pub(super) struct Shared<T> {
 struct State<T> {
     store: Store<T>,
     closed: bool,
-    put: u64,
     taken: u64,
     peak: usize,
 }
@@ -67,7 +66,7 @@ impl<T> Shared<T> {
     const_unless_model! {
         pub(super) fn new(maxsize: usize, store: Store<T>) -> Shared<T> {
             Shared {
-                state: Mutex::new(State { store, closed: false, put: 0, taken: 0, peak: 0 }),
+                state: Mutex::new(State { store, closed: false, taken: 0, peak: 0 }),
                 comparer: AtomicU64::new(0),
                 maxsize,
                 room: Units::new(if maxsize <= Units::MAX { maxsize } else { 0 }),
@@ -156,7 +155,6 @@ impl<T> Shared<T> {
             self.give_room();
             resume_unwind(panic);
         }
-        state.put += 1;
         state.peak = state.peak.max(state.store.len());
         self.tasks.add();
         self.items.add();
@@ -270,7 +268,7 @@ impl<T> Shared<T> {
     /// False: not all was done in time.
     pub(super) fn join_until(&self, deadline: Option<Instant>) -> bool {
         self.refuse_reentry();
-        Waiter::told_blocking(&self.tasks.line, 0, || self.tasks.is_finished(), deadline).is_some()
+        self.tasks.finished_until(deadline)
     }
 
     pub(super) fn task_done(&self) -> Result<(), TaskDoneError> {
@@ -321,9 +319,9 @@ impl<T> Shared<T> {
             unfinished: self.tasks.unfinished(),
             waiting_put: self.room.line.count_waiters(),
             waiting_get: self.items.line.count_waiters(),
-            waiting_join: self.tasks.line.count_waiters(),
+            waiting_join: self.tasks.count_waiters(),
             peak: state.peak,
-            put: state.put,
+            put: self.tasks.put(),
             taken: state.taken,
             state: match (state.closed, len) {
                 (false, _) => QueueState::Open,

@@ -4,11 +4,15 @@
 //! of theirs ever runs while a line is locked. Called by `shared` and `future`.
 #![forbid(unsafe_code)]
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
 use super::error::TaskDoneError;
-use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use crate::shim::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::shim::const_unless_model;
 use crate::shim::task::{AtomicU64, AtomicUsize};
-use crate::wait_queue::WaitQueue;
+use crate::wait_queue::{WaitQueue, Waiter};
 
 /// In the word of [`Units`]: no more will come. What stands above it is the number of units.
 const CLOSED: usize = 1;
@@ -93,55 +97,102 @@ impl Units {
     }
 }
 
-/// Items that were put and are not done yet, and who waits for the last one.
+/// Items that were put, those of them that are done, and who waits for the last one.
+///
+/// Two counts, not their difference: an item that is put costs a store under the lock that is held anyway. Neither
+/// ever goes down, and `done` is never more than `put`. So who loads `done` and then `put`, and finds them equal,
+/// knows that nothing was left to do when it loaded `put`.
+///
+/// *Who is told.* Somebody may put an item and wait for it just after the one before was found to be the last, and
+/// before those who wait are told. So each waits with the number of items that it knows of, and is told when so many
+/// are done and nothing is left.
+///
+/// *Nobody is forgotten.* The last of those who say that an item is done has seen all that the others had seen, by
+/// the exchanges of `done`, hence every item; it finds the two equal, and tells.
 #[derive(Debug)]
 pub(super) struct Tasks {
-    unfinished: AtomicU64,
-    pub(super) line: WaitQueue,
+    /// Written under the lock round the items.
+    put: AtomicU64,
+    done: AtomicU64,
+    line: WaitQueue,
 }
 
 impl Tasks {
     const_unless_model! {
         pub(super) fn new() -> Tasks {
-            Tasks { unfinished: AtomicU64::new(0), line: WaitQueue::new() }
+            Tasks { put: AtomicU64::new(0), done: AtomicU64::new(0), line: WaitQueue::new() }
         }
     }
 
     pub(super) fn unfinished(&self) -> u64 {
-        // Ordering: Acquire pairs with the exchange in `done`: who sees that nothing is left sees what was done.
-        self.unfinished.load(Acquire)
+        // Ordering: Acquire pairs with the exchange in `done`: who sees that nothing is left sees what was done. And
+        // it keeps the two looks in this order.
+        let done = self.done.load(Acquire);
+        self.put() - done
     }
 
-    /// An item is put; before anybody can get it.
+    /// How many items were put.
+    pub(super) fn put(&self) -> u64 {
+        // Ordering: Acquire: the count alone is of interest, but it is not to be older than what is known of `done`.
+        self.put.load(Acquire)
+    }
+
+    /// An item is put; before anybody can get it. Under the lock round the items.
     pub(super) fn add(&self) {
-        // Ordering: Relaxed: the lock round the items makes it known along with the item. It does not break
-        // the chain of the exchanges in `done`.
-        self.unfinished.fetch_add(1, Relaxed);
+        // Ordering: Relaxed: nobody else writes meanwhile. Release pairs with the load above; the lock makes it known
+        // along with the item.
+        self.put.store(self.put.load(Relaxed) + 1, Release);
     }
 
     /// `count` items are done, or as many as there are. The last one ends all waits.
     pub(super) fn done(&self, count: u64) -> Result<(), TaskDoneError> {
-        let mut unfinished = self.unfinished.load(Relaxed);
+        // Ordering: Acquire, here and for a failure, as in `unfinished`.
+        let mut done = self.done.load(Acquire);
         loop {
-            if unfinished == 0 {
+            let left = self.put() - done;
+            if left == 0 {
                 return Err(TaskDoneError);
             }
-            let left = unfinished.saturating_sub(count);
+            let next = done + count.min(left);
             // Ordering: AcqRel: Release pairs with the load in `unfinished`, or with the line's lock when it is
-            // told below; Acquire hands on what was done before the other calls.
-            match self.unfinished.compare_exchange_weak(unfinished, left, AcqRel, Relaxed) {
-                Ok(_) if left == 0 => {
-                    self.line.notify_all(0);
+            // told below; Acquire hands on what was done before the other calls, and what they knew of `put`.
+            match self.done.compare_exchange_weak(done, next, AcqRel, Acquire) {
+                Ok(_) => {
+                    if self.put() == next {
+                        self.tell(next);
+                    }
                     return Ok(());
                 }
-                Ok(_) => return Ok(()),
-                Err(now) => unfinished = now,
+                Err(now) => done = now,
             }
         }
     }
 
+    /// So many were done, and nothing was left.
+    #[cold]
+    fn tell(&self, done: u64) {
+        if !self.line.is_empty_after_fence() {
+            let knew = |put: usize| (done as usize).wrapping_sub(put) as isize >= 0;
+            self.line.lock().notify_all_where(0, knew);
+        }
+    }
+
     /// Whether nothing is left to do, as an answer for the line.
-    pub(super) fn is_finished(&self) -> Option<()> {
+    fn is_finished(&self) -> Option<()> {
         (self.unfinished() == 0).then_some(())
+    }
+
+    /// Waits until nothing is left to do.
+    pub(super) fn poll_finished(&self, waiter: Pin<&mut Waiter>, cx: &mut Context<'_>) -> Poll<()> {
+        waiter.poll_told(&self.line, self.put() as usize, || self.is_finished(), cx).map(|_| ())
+    }
+
+    /// The same on a thread. False: the time was up.
+    pub(super) fn finished_until(&self, deadline: Option<Instant>) -> bool {
+        Waiter::told_blocking(&self.line, self.put() as usize, || self.is_finished(), deadline).is_some()
+    }
+
+    pub(super) fn count_waiters(&self) -> usize {
+        self.line.count_waiters()
     }
 }

@@ -119,9 +119,6 @@ impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, 
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<M::Back>>> {
         let shared = self.shared;
-        if let Some(meet) = shared.store.meet() {
-            return self.poll_meet(meet, place, party, cx);
-        }
         if shared.flow.is_some() && party.is_none() {
             if let Some(done) = self.attempt() {
                 return Poll::Ready(done);
@@ -141,21 +138,20 @@ impl<'a, T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Deliver<'a, T, K, X, 
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<M::Back>>> {
         let message = self.message.borrow_mut();
-        let ticket = place.project().ticket;
-        let answer = if *ticket == 0 {
+        let answer = if place.ticket == 0 {
             match offer(meet, message, party, Some(cx.waker())) {
                 Step::Met(..) => return Poll::Ready(Ok(())),
                 Step::Closed => Err(IsClosed),
                 Step::Nobody => return Poll::Pending,
                 Step::Waits(mine) => {
-                    *ticket = mine;
+                    place.stand(mine);
                     return Poll::Pending;
                 }
             }
         } else {
-            ready!(meet.poll_offer(*ticket, message, cx.waker()))
+            ready!(meet.poll_offer(place.ticket, message, cx.waker()))
         };
-        *ticket = 0;
+        place.stand(0);
         // A meeting was decided by whoever brought it about; the end is not a meeting.
         if answer.is_err() && !party.is_none_or(Party::decides) {
             return Poll::Pending;
@@ -238,9 +234,11 @@ impl<T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Work for Deliver<'_, T, K
             message.is_some() || place.ticket != 0,
             "the message of this send is gone: it was sent or taken back"
         );
+        if let Some(meet) = shared.store.meet() {
+            return self.poll_meet(meet, place, party, cx);
+        }
         // Patience means nothing in a model, which would be outgrown by one try more; the line tries as well.
-        let tries =
-            !cfg!(filch_loom) && place.waiter.is_none() && party.is_none() && shared.store.meet().is_none();
+        let tries = !cfg!(filch_loom) && !place.is_taken() && party.is_none();
         if tries && shared.room.may_barge() {
             if let Some(answer) = shared.take_room(self.tx.borrow_mut(), message, true) {
                 return Poll::Ready(self.finish(answer));
@@ -258,13 +256,14 @@ impl<T, K: Kind, X: BorrowMut<Tx<T, K>>, M: Letter<T>> Work for Deliver<'_, T, K
     }
 
     fn leave(&mut self, place: Pin<&mut Place>) -> Option<Self::Output> {
-        let place = place.project();
-        *place.waiter = None;
-        match (std::mem::take(place.ticket), self.shared.store.meet()) {
-            (0, _) | (_, None) => None,
-            (ticket, Some(meet)) if meet.withdraw_offer(ticket, self.message.borrow_mut()) => None,
-            _ => Some(Ok(())),
-        }
+        let Some(meet) = self.shared.store.meet() else {
+            place.drop_waiter();
+            return None;
+        };
+        let ticket = place.ticket;
+        place.stand(0);
+        let waits = ticket == 0 || meet.withdraw_offer(ticket, self.message.borrow_mut());
+        if waits { None } else { Some(Ok(())) }
     }
 }
 

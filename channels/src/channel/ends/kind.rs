@@ -12,6 +12,7 @@
 
 use std::fmt;
 
+use super::lone::{Line, Lone, Queued};
 use super::meet::Meet;
 use crate::chain::{self, Chain};
 use crate::ring::{self, CAPACITY_MAX, Force, Look, Pop, Push, Ring};
@@ -34,6 +35,9 @@ pub trait Kind: Sized + 'static + sealed::Sealed {
     /// Where the messages lie.
     #[doc(hidden)]
     type Store<T>: Store<T>;
+    /// Where receivers wait.
+    #[doc(hidden)]
+    type Line: Line;
 }
 
 mod sealed {
@@ -45,14 +49,17 @@ mod sealed {
 
 impl Kind for Mpmc {
     type Store<T> = Many<T>;
+    type Line = Queued;
 }
 
 impl Kind for Mpsc {
     type Store<T> = ToOne<T>;
+    type Line = Lone;
 }
 
 impl Kind for Spsc {
     type Store<T> = ToOne<T>;
+    type Line = Lone;
 }
 
 /// What a sender of `K` has of its own.
@@ -185,7 +192,7 @@ impl<T> Store<T> for Many<T> {
         match self {
             Many::Ring(ring) => ring.push_at_once(message),
             Many::Chain(chain) => chain.push_at_once(message),
-            Many::Meet(_) => false,
+            Many::Meet(meet) => meet.offer_at_once(message),
         }
     }
 
@@ -194,7 +201,7 @@ impl<T> Store<T> for Many<T> {
         match self {
             Many::Ring(ring) => ring.pop_at_once(),
             Many::Chain(chain) => chain.pop_at_once(),
-            Many::Meet(_) => None,
+            Many::Meet(meet) => meet.ask_at_once(),
         }
     }
 

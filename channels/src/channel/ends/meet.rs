@@ -27,7 +27,7 @@ use std::mem;
 use std::task::{Poll, Waker};
 
 use super::decision::{self, Decision, Pair, Party};
-use super::shared::IsClosed;
+use super::shared::{IsClosed, tell};
 use crate::ring::{Backoff, Look};
 use crate::shim::Ordering::{Acquire, Relaxed, Release};
 use crate::shim::task::AtomicUsize;
@@ -140,11 +140,70 @@ impl<T> Meet<T> {
     /// Under the lock, after those who wait have changed.
     #[inline]
     fn show(&self, state: &State<T>) {
-        let ticket = |entry: Option<&Entry>| entry.map_or(usize::MAX, |entry| entry.ticket);
+        self.show_offers(state);
+        self.show_wants(state);
+    }
+
+    /// The same, if it was offers only.
+    #[inline]
+    fn show_offers(&self, state: &State<T>) {
         // Ordering: Release pairs with the Acquire in `poll_offer`: what whoever took an offer did before comes
         // before what its sender does next.
-        self.first_offer.store(ticket(state.offers.front().map(|(entry, _)| entry)), Release);
-        self.first_want.store(ticket(state.wants.front()), Release);
+        self.first_offer.store(state.offers.front().map_or(usize::MAX, |(entry, _)| entry.ticket), Release);
+    }
+
+    /// The same, if it was wants only.
+    #[inline]
+    fn show_wants(&self, state: &State<T>) {
+        // Ordering: Relaxed: a guess.
+        self.first_want.store(state.wants.front().map_or(usize::MAX, |entry| entry.ticket), Relaxed);
+    }
+
+    /// What [`offer`](Self::offer) does mostly, if somebody is here: gives the message to the first who wants it.
+    /// False: it takes more than that, or a wait.
+    #[inline(always)]
+    pub(super) fn offer_at_once(&self, message: &mut Option<T>) -> bool {
+        // Ordering: Relaxed: a guess, which saves a lock.
+        self.first_want.load(Relaxed) != usize::MAX && self.give(message)
+    }
+
+    #[inline(never)]
+    fn give(&self, message: &mut Option<T>) -> bool {
+        let mut state = self.lock();
+        // One of a select has to be decided.
+        if state.closed || message.is_none() || state.wants.front().is_none_or(|want| want.party.is_some()) {
+            return false;
+        }
+        let Some(want) = state.wants.pop_front() else { return false };
+        state.sent = state.sent.wrapping_add(1);
+        state.hand(want.ticket, message.take());
+        self.show_wants(&state);
+        drop(state);
+        tell(want.waker);
+        true
+    }
+
+    /// What [`ask`](Self::ask) does mostly, if somebody is here: takes the first message that is offered. None: it
+    /// takes more than that, or a wait.
+    #[inline(always)]
+    pub(super) fn ask_at_once(&self) -> Option<T> {
+        // Ordering: Relaxed, see `offer_at_once`.
+        if self.first_offer.load(Relaxed) == usize::MAX { None } else { self.take() }
+    }
+
+    #[inline(never)]
+    fn take(&self) -> Option<T> {
+        let mut state = self.lock();
+        if state.closed || !state.strays.is_empty() || state.offers.front()?.0.party.is_some() {
+            return None;
+        }
+        let (offer, message) = state.offers.pop_front()?;
+        state.sent = state.sent.wrapping_add(1);
+        state.received = state.received.wrapping_add(1);
+        self.show_offers(&state);
+        drop(state);
+        tell(offer.waker);
+        Some(message)
     }
 
     /// Comes with a message, which is taken out of `message` if it is handed over or if it stays, to be woken
@@ -167,7 +226,7 @@ impl<T> Meet<T> {
                 Ok(Some(want)) => {
                     state.sent = state.sent.wrapping_add(1);
                     state.hand(want.ticket, message.take());
-                    self.show(&state);
+                    self.show_wants(&state);
                     return Step::Met((), want.waker);
                 }
                 Ok(None) => {}
@@ -176,8 +235,10 @@ impl<T> Meet<T> {
             if waker.is_some() {
                 let entry = state.entry(mine, waker.take());
                 let ticket = entry.ticket;
-                state.offers.extend(message.take().map(|message| (entry, message)));
-                self.show(&state);
+                if let Some(message) = message.take() {
+                    state.offers.push_back((entry, message));
+                }
+                self.show_offers(&state);
                 return Step::Waits(ticket);
             }
             drop(state);
@@ -195,7 +256,7 @@ impl<T> Meet<T> {
             match state.first_message(mine) {
                 Ok(Some((message, sender))) => {
                     state.received = state.received.wrapping_add(1);
-                    self.show(&state);
+                    self.show_offers(&state);
                     return Step::Met(message, sender);
                 }
                 Ok(None) if state.closed => return Step::Closed,
@@ -206,7 +267,7 @@ impl<T> Meet<T> {
                 let entry = state.entry(mine, waker.take());
                 let ticket = entry.ticket;
                 state.wants.push_back(entry);
-                self.show(&state);
+                self.show_wants(&state);
                 return Step::Waits(ticket);
             }
             drop(state);
@@ -381,7 +442,9 @@ impl<T> State<T> {
     }
 
     fn hand(&mut self, ticket: usize, message: Option<T>) {
-        self.handed.extend(message.map(|message| (ticket, message)));
+        if let Some(message) = message {
+            self.handed.push_back((ticket, message));
+        }
         self.peak = self.peak.max(self.handed.len() + self.strays.len());
     }
 
@@ -439,7 +502,10 @@ impl<T> State<T> {
     }
 
     fn take_handed(&mut self, ticket: usize) -> Option<T> {
-        let index = self.handed.iter().position(|(owner, _)| *owner == ticket)?;
+        let index = match self.handed.front() {
+            Some((owner, _)) if *owner == ticket => 0,
+            _ => self.handed.iter().position(|(owner, _)| *owner == ticket)?,
+        };
         self.received = self.received.wrapping_add(1);
         remove(&mut self.handed, index).map(|(_, message)| message)
     }

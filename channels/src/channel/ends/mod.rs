@@ -9,6 +9,7 @@
 //! | `meet.rs`      | where senders and receivers meet that have no room between them         |
 //! | `decision.rs`  | which of several operations is done, where more than one may be         |
 //! | `shared.rs`    | the lines, the counts of the ends, the end, statistics                  |
+//! | `lone.rs`      | where receivers wait: in a line, or the only one alone                   |
 //! | `flow.rs`      | what a full channel does, and the marks between which it swings         |
 //! | `operation.rs` | a send or receive under way, as a future and on a thread                |
 //! | `deliver.rs`   | what a send does;  `event.rs`: what else a sender waits for             |
@@ -23,6 +24,7 @@ mod event;
 mod flow;
 mod iter;
 mod kind;
+mod lone;
 mod meet;
 pub(super) mod operation;
 mod permit;

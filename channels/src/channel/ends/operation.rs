@@ -29,8 +29,10 @@ pin_project! {
     pub struct Place {
         // Made when there is something to wait for.
         pub waiter: Option<Pin<Box<Waiter>>>,
-        // Its number in a `Meet`; 0: it is in none.
+        // Its number in a `Meet`, or in a `Lone`; 0: it is in none.
         pub ticket: usize,
+        // It waits, or has waited, for anything: one look at this is all that most operations need.
+        taken: bool,
         // Has let the other tasks have a turn, before it gets in line: see [`Hope`].
         pub hopes: bool,
         // So that a waiter may lie here itself one day.
@@ -42,19 +44,36 @@ pin_project! {
 impl Place {
     #[inline]
     pub(crate) fn new() -> Place {
-        Place { waiter: None, ticket: 0, hopes: false, pinned: PhantomPinned }
+        Place { waiter: None, ticket: 0, taken: false, hopes: false, pinned: PhantomPinned }
     }
 
     /// Whether it waits, or has waited, for anything.
     #[inline]
     pub(crate) fn is_taken(&self) -> bool {
-        self.waiter.is_some() || self.ticket != 0
+        self.taken
+    }
+
+    /// Stands where it is known by `ticket`; 0: no more.
+    #[inline]
+    pub(super) fn stand(self: Pin<&mut Self>, ticket: usize) {
+        let this = self.project();
+        *this.ticket = ticket;
+        *this.taken = ticket != 0;
+    }
+
+    /// Leaves the line, if it is in one.
+    pub(super) fn drop_waiter(self: Pin<&mut Self>) {
+        let this = self.project();
+        *this.waiter = None;
+        *this.taken = *this.ticket != 0;
     }
 
     /// What stands in line. It is made now if it has to be, and apart: it is large, and most operations never
     /// wait.
     pub(super) fn waiter(self: Pin<&mut Self>) -> Pin<&mut Waiter> {
-        self.project().waiter.get_or_insert_with(|| Box::pin(Waiter::new())).as_mut()
+        let this = self.project();
+        *this.taken = true;
+        this.waiter.get_or_insert_with(|| Box::pin(Waiter::new())).as_mut()
     }
 }
 
@@ -144,7 +163,7 @@ pub trait Work {
     /// Leaves. Some: it has been done, by the other side.
     #[doc(hidden)]
     fn leave(&mut self, place: Pin<&mut Place>) -> Option<Self::Output> {
-        *place.project().waiter = None;
+        place.drop_waiter();
         None
     }
 
@@ -235,21 +254,23 @@ impl<W: Work> Future for Operation<W> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<W::Output> {
         // The usual case in a few steps; all others go the long way, which begins anew.
-        if !self.place.is_taken() && probe::try_spend() {
+        let spent = !self.place.is_taken() && probe::try_spend();
+        if spent {
             if let Some(output) = self.as_mut().project().work.at_once() {
                 return Poll::Ready(output);
             }
-            probe::unspend();
         }
-        self.poll_slowly(cx)
+        self.poll_slowly(cx, spent)
     }
 }
 
 impl<W: Work> Operation<W> {
-    /// All of it, from the budget on.
+    /// All of it, from the budget on, unless that is `spent` already.
     #[inline(never)]
-    fn poll_slowly(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<W::Output> {
-        ready!(probe::poll_spend(cx));
+    fn poll_slowly(self: Pin<&mut Self>, cx: &mut Context<'_>, spent: bool) -> Poll<W::Output> {
+        if !spent {
+            ready!(probe::poll_spend(cx));
+        }
         let mut this = self.project();
         let mut hoped = false;
         if !this.place.is_taken() {

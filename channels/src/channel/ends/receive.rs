@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use super::decision::Party;
 use super::kind::{Kind, Rx, Store};
+use super::lone::Line;
 use super::meet::{Meet, Step};
 use super::operation::{Hope, Operation, Place, Work, debug_by_name};
-use super::shared::{IsClosed, Shared, State, poll_units, tell};
+use super::shared::{IsClosed, Shared, State, tell};
 use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::probe::Wait;
 use crate::ring::Pop;
@@ -95,12 +96,9 @@ impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, RecvError>> {
         let shared = self.shared;
-        if let Some(meet) = shared.store.meet() {
-            return self.poll_meet(meet, place, party, cx);
-        }
         let rx = self.rx.borrow_mut();
         let (units, mut take) = (|| shared.store.ready(), || shared.take_message(rx, false));
-        let answer = ready!(poll_units(&shared.messages, place, 1, &units, &mut take, party, cx));
+        let answer = ready!(shared.messages.poll(place, &units, &mut take, party, cx));
         Poll::Ready(self.finish(answer))
     }
 
@@ -111,21 +109,20 @@ impl<'a, T, K: Kind, R: BorrowMut<Rx<T, K>>> Receive<'a, T, K, R> {
         party: Option<Party<'_>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, RecvError>> {
-        let ticket = place.project().ticket;
-        let answer = if *ticket == 0 {
+        let answer = if place.ticket == 0 {
             match self.meet(meet, party, Some(cx.waker())) {
                 Step::Met(message, _) => return Poll::Ready(Ok(message)),
                 Step::Closed => Err(IsClosed),
                 Step::Nobody => return Poll::Pending,
                 Step::Waits(mine) => {
-                    *ticket = mine;
+                    place.stand(mine);
                     return Poll::Pending;
                 }
             }
         } else {
-            ready!(meet.poll_want(*ticket, cx.waker()))
+            ready!(meet.poll_want(place.ticket, cx.waker()))
         };
-        *ticket = 0;
+        place.stand(0);
         // A meeting was decided by whoever brought it about; the end is not a meeting.
         if answer.is_err() && !party.is_none_or(Party::decides) {
             return Poll::Pending;
@@ -173,9 +170,11 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Receive<'_, T, K, R> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, RecvError>> {
         let shared = self.shared;
+        if let Some(meet) = shared.store.meet() {
+            return self.poll_meet(meet, place, party, cx);
+        }
         // Patience means nothing in a model, which would be outgrown by one try more; the line tries as well.
-        let tries =
-            !cfg!(filch_loom) && place.waiter.is_none() && party.is_none() && shared.store.meet().is_none();
+        let tries = !cfg!(filch_loom) && !place.is_taken() && party.is_none();
         if tries && shared.messages.may_barge() {
             if let Some(answer) = shared.take_message(self.rx.borrow_mut(), true) {
                 return Poll::Ready(self.finish(answer));
@@ -189,12 +188,13 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Receive<'_, T, K, R> {
     }
 
     fn leave(&mut self, place: Pin<&mut Place>) -> Option<Result<T, RecvError>> {
-        let place = place.project();
-        *place.waiter = None;
-        match (std::mem::take(place.ticket), self.shared.store.meet()) {
-            (0, _) | (_, None) => None,
-            (ticket, Some(meet)) => meet.withdraw_want(ticket).map(Ok),
-        }
+        let Some(meet) = self.shared.store.meet() else {
+            self.shared.messages.leave(place);
+            return None;
+        };
+        let ticket = place.ticket;
+        place.stand(0);
+        if ticket == 0 { None } else { meet.withdraw_want(ticket).map(Ok) }
     }
 
     fn hand_on(&mut self, output: Result<T, RecvError>) {
@@ -273,7 +273,7 @@ impl<T, K: Kind, R: BorrowMut<Rx<T, K>>> Work for Gather<'_, T, K, R> {
             return Poll::Ready(self.collect(first));
         }
         let units = || shared.store.ready();
-        let count = ready!(poll_units(&shared.messages, place, 1, &units, &mut self.take(), party, cx));
+        let count = ready!(shared.messages.poll(place, &units, &mut self.take(), party, cx));
         shared.received();
         Poll::Ready(count)
     }

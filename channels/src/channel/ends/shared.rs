@@ -2,7 +2,8 @@
 //!
 //! Owns a container of messages (`kind.rs` says which), a line of senders that wait for room, one of receivers
 //! that wait for messages, one of those that wait for the end, and the counts of the ends. How one waits is
-//! the wait queue's business (see `wait_queue`). Called by the ends.
+//! the wait queue's business (see `wait_queue`; and
+//! `lone.rs`, where there is one receiver). Called by the ends.
 //!
 //! # What a message costs
 //! While nobody waits: a read-modify-write to send and one to receive (each claims a place), and a load of two
@@ -40,6 +41,7 @@ use std::task::{Context, Poll, Waker};
 use super::decision::Party;
 use super::flow::Flow;
 use super::kind::{Kind, Rx, Store, Tx};
+use super::lone::Line;
 use super::operation::{Hope, Place};
 use crate::ring::{Pop, Push};
 use crate::shim::Arc;
@@ -54,7 +56,7 @@ pub(super) struct Shared<T, K: Kind> {
     /// Senders wait here; the units are free places.
     pub(super) room: WaitQueue,
     /// Receivers wait here; the units are messages.
-    pub(super) messages: WaitQueue,
+    pub(super) messages: K::Line,
     /// Of those who would wait in `room`, and in `messages`.
     pub(super) hope_for_room: Hope,
     pub(super) hope_for_messages: Hope,
@@ -75,7 +77,7 @@ impl<T, K: Kind> Shared<T, K> {
         Arc::new(Shared {
             store,
             room: WaitQueue::new(),
-            messages: WaitQueue::new(),
+            messages: K::Line::new(),
             hope_for_room: Hope::new(),
             hope_for_messages: Hope::new(),
             end: WaitQueue::new(),
@@ -299,7 +301,7 @@ pub(super) fn poll_units<R>(
     let take = || party.decision.claim(party.number, &mut *take);
     let polled = place.as_mut().waiter().poll_claim(line, need, units, take, cx);
     if polled.is_pending() && party.decision.get().is_some() {
-        *place.project().waiter = None;
+        place.drop_waiter();
         line.release_after_store(units);
     }
     polled.map(taken)

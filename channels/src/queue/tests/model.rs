@@ -241,3 +241,23 @@ fn model_priority() {
         assert_eq!((first + rest[0] + rest[1], queue.len()), (12, 0));
     });
 }
+
+/// An item is put, and waited for, just when the one before is done: its wait does not end with that one.
+#[test]
+fn model_join_for_the_next_item() {
+    model(|| {
+        let queue = Arc::new(Queue::new(0));
+        queue.try_put(1).unwrap();
+        queue.try_get().unwrap();
+        let worker = spawn(&queue, |queue| queue.task_done().unwrap());
+        queue.try_put(2).unwrap();
+        let mut join = Box::pin(queue.join());
+        let first = Count::new().poll(join.as_mut());
+        worker.join().unwrap();
+        let second = if first.is_pending() { Count::new().poll(join.as_mut()) } else { first };
+        assert_eq!((first.is_pending(), second.is_pending()), (true, true));
+        queue.try_get().unwrap();
+        queue.task_done().unwrap();
+        assert!(Count::new().poll(join.as_mut()).is_ready());
+    });
+}

@@ -381,3 +381,63 @@ fn a_pause_ends_when_the_channel_is_empty_enough() {
         drop(receiver.join().unwrap());
     });
 }
+
+#[test]
+fn the_only_receiver_meets_a_message() {
+    shim::model(|| {
+        let (tx, mut rx) = mpsc::unbounded();
+        let other = tx.clone();
+        let sender = thread::spawn(move || other.try_send(1).unwrap());
+        tx.try_send(2).unwrap();
+        assert_eq!(block_on(rx.recv()).unwrap() + block_on(rx.recv()).unwrap(), 3);
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn the_only_receiver_meets_the_end() {
+    shim::model(|| {
+        let (tx, mut rx) = spsc::bounded::<u8>(1);
+        let sender = thread::spawn(move || drop(tx));
+        assert_eq!(block_on(rx.recv()), Err(RecvError));
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn the_only_receiver_gives_up_while_a_message_comes() {
+    shim::model(|| {
+        let (tx, mut rx) = mpsc::bounded(1);
+        let (_, waker) = Wakes::new();
+        let mut first = Box::pin(rx.recv());
+        let polled = poll_with(first.as_mut(), &waker);
+        let sender = thread::spawn(move || tx.try_send(1).unwrap());
+        assert!(polled.is_pending());
+        drop(first);
+        assert_eq!(block_on(rx.recv()), Ok(1));
+        sender.join().unwrap();
+    });
+}
+
+/// The waker of a stream that was polled gives way to that of a receive, is called for that, and is not forgotten
+/// when the receive is given up.
+#[test]
+fn the_only_receiver_waits_in_two_ways() {
+    shim::model(|| {
+        let (tx, mut rx) = mpsc::bounded(1);
+        let (wakes, waker) = Wakes::new();
+        let mut stream = || rx.poll_recv(&mut Context::from_waker(&waker));
+        assert!(stream().is_pending());
+        let sender = thread::spawn(move || tx.try_send(1).unwrap());
+        let (_, other) = Wakes::new();
+        let received = poll_with(Box::pin(rx.recv()).as_mut(), &other);
+        let mut woken = 0;
+        let mut done = received.is_ready();
+        while !done {
+            woken += 1;
+            wakes.wait_for(woken);
+            done = rx.poll_recv(&mut Context::from_waker(&waker)).is_ready();
+        }
+        sender.join().unwrap();
+    });
+}
