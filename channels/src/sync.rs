@@ -31,6 +31,9 @@ use loom::sync::atomic as imp;
 #[cfg(not(filch_loom))]
 use std::sync::atomic as imp;
 
+#[cfg(filch_loom)]
+mod mutation;
+
 /// Filled at most once, and never waited for: the value is made before the cell is touched, so std's will do
 /// under a model too.
 pub use std::sync::OnceLock;
@@ -39,6 +42,10 @@ pub use std::sync::OnceLock;
 #[inline(always)]
 #[cfg_attr(filch_loom, track_caller)]
 pub fn fence(order: Ordering) {
+    #[cfg(filch_loom)]
+    if mutation::lost("fence") {
+        return;
+    }
     imp::fence(order);
 }
 
@@ -51,7 +58,19 @@ pub fn fence(order: Ordering) {
 #[cfg_attr(filch_loom, track_caller)]
 pub fn fence_between_seqcst_accesses() {
     #[cfg(filch_loom)]
-    imp::fence(Ordering::SeqCst);
+    if !mutation::lost("fence") {
+        imp::fence(Ordering::SeqCst);
+    }
+}
+
+/// Whether a model is to lose the wake-up that the caller is about to give: see `mutation.rs`. False but in a model.
+#[inline(always)]
+#[cfg_attr(filch_loom, track_caller)]
+pub fn loses_wake_up() -> bool {
+    #[cfg(filch_loom)]
+    return mutation::lost("wake");
+    #[cfg(not(filch_loom))]
+    false
 }
 
 /// What one thread parks on, and others unpark it by. An unpark that comes before the park is not lost.
@@ -97,11 +116,12 @@ impl Parker {
         true
     }
 
+    #[cfg_attr(filch_loom, track_caller)]
     pub fn unpark(&self) {
         #[cfg(not(filch_loom))]
         self.0.unpark();
         #[cfg(filch_loom)]
-        {
+        if !mutation::lost("unpark") {
             *self.0.0.lock() = true;
             self.0.1.notify_one();
         }
@@ -143,12 +163,16 @@ macro_rules! operations {
             #[inline(always)]
             #[cfg_attr(filch_loom, track_caller)]
             pub fn $op(&self, $($arg: $ty,)? order: Ordering) -> $int {
+                #[cfg(filch_loom)]
+                let order = super::mutation::order(stringify!($op), order);
                 self.0.$op($($arg,)? order)
             }
         )*
         #[inline(always)]
         #[cfg_attr(filch_loom, track_caller)]
         pub fn store(&self, value: $int, order: Ordering) {
+            #[cfg(filch_loom)]
+            let order = super::mutation::order("store", order);
             self.0.store(value, order)
         }
     };
@@ -165,6 +189,8 @@ macro_rules! exchange {
             success: Ordering,
             failure: Ordering,
         ) -> Result<$int, $int> {
+            #[cfg(filch_loom)]
+            let (success, failure) = super::mutation::exchange(success, failure);
             self.0.compare_exchange(current, new, success, failure)
         }
         #[inline(always)]
@@ -176,6 +202,8 @@ macro_rules! exchange {
             success: Ordering,
             failure: Ordering,
         ) -> Result<$int, $int> {
+            #[cfg(filch_loom)]
+            let (success, failure) = super::mutation::exchange(success, failure);
             self.0.compare_exchange_weak(current, new, success, failure)
         }
     };
@@ -315,11 +343,21 @@ impl Condvar {
         self.0.wait_timeout(guard, timeout).unwrap_or_else(|poisoned| poisoned.into_inner()).0
     }
 
+    #[cfg_attr(filch_loom, track_caller)]
     pub fn notify_one(&self) {
+        #[cfg(filch_loom)]
+        if mutation::lost("notify_one") {
+            return;
+        }
         self.0.notify_one();
     }
 
+    #[cfg_attr(filch_loom, track_caller)]
     pub fn notify_all(&self) {
+        #[cfg(filch_loom)]
+        if mutation::lost("notify_all") {
+            return;
+        }
         self.0.notify_all();
     }
 }

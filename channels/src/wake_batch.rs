@@ -11,7 +11,7 @@ use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-use crate::shim::Parker;
+use crate::shim::{Parker, loses_wake_up};
 
 /// How many are woken between two acquisitions of the lock.
 #[cfg(not(filch_loom))]
@@ -29,7 +29,11 @@ pub(crate) enum Wake {
 impl Wake {
     /// Must not be called under a lock.
     #[inline]
+    #[cfg_attr(filch_loom, track_caller)]
     pub(crate) fn wake(self) {
+        if loses_wake_up() {
+            return;
+        }
         match self {
             Wake::Task(waker) => quietly(|| waker.wake()),
             Wake::Thread(thread) => thread.unpark(),

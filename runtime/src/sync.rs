@@ -28,11 +28,13 @@ pub(crate) fn heavy_fence() {
 }
 
 #[cfg(filch_loom)]
+#[track_caller]
 pub(crate) fn light_fence() {
     fence(Ordering::SeqCst);
 }
 
 #[cfg(filch_loom)]
+#[track_caller]
 pub(crate) fn heavy_fence() {
     fence(Ordering::SeqCst);
 }

@@ -4,6 +4,7 @@
 //! No test sleeps to wait for something, and none asserts on wall time. Whoever waits blocks on a channel that only the
 //! code under test can feed, or looks at a condition again and again ([`until`]); [`watched`] ends both when they hang.
 
+pub mod catalogue;
 mod child;
 mod drops;
 mod harness;

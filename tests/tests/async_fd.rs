@@ -43,7 +43,7 @@ fn readiness_stays_until_an_operation_would_block() -> io::Result<()> {
 
 /// A guard that was given before the news cannot take the news away.
 #[test]
-fn an_old_guard_clears_no_newer_readiness() -> io::Result<()> {
+fn nt3_an_old_guard_clears_no_newer_readiness() -> io::Result<()> {
     filch::run(async {
         let (ours, mut theirs) = pair()?;
         theirs.write_all(b"a")?;
@@ -75,7 +75,7 @@ fn the_end_stays_known() -> io::Result<()> {
 }
 
 #[test]
-fn reading_and_writing_are_separate() -> io::Result<()> {
+fn nt6_reading_and_writing_are_separate() -> io::Result<()> {
     filch::run(async {
         let (ours, mut theirs) = pair()?;
         drop(ours.writable().await?);

@@ -15,14 +15,14 @@ fn is_refused(builder: Builder, words: &[&str]) {
 }
 
 #[test]
-fn no_workers() {
+fn ov2_no_workers() {
     is_refused(Builder::new().workers(0), &["0 workers", "at least 1", "single_thread()"]);
     is_refused(Builder::single_thread().workers(0), &["0 workers"]);
     is_refused(Builder::new().paused_clock(1).workers(0), &["0 workers"]);
 }
 
 #[test]
-fn too_many_workers() {
+fn ov2_too_many_workers() {
     let most = WORKERS_MAX.to_string();
     for count in [WORKERS_MAX + 1, 1_000_000, usize::MAX] {
         is_refused(Builder::new().workers(count), &[&count.to_string(), &most, "processor"]);
@@ -30,14 +30,14 @@ fn too_many_workers() {
 }
 
 #[test]
-fn names_that_no_thread_can_have() {
+fn ov2_names_that_no_thread_can_have() {
     is_refused(Builder::new().name(""), &["\"\"", "at least one character"]);
     is_refused(Builder::new().name("a\0b"), &["\"a\\0b\"", "no NUL"]);
     is_refused(Builder::single_thread().name("\0"), &["no NUL"]);
 }
 
 #[test]
-fn names_of_any_length_and_script_will_do() {
+fn ov2_names_of_any_length_and_script_will_do() {
     watched(|| {
         for name in ["x".repeat(10_000), "ё".to_owned(), "a b\n".to_owned()] {
             let runtime = Builder::new().workers(1).name(name).build().unwrap();
@@ -66,7 +66,7 @@ fn one_worker_where_there_is_one_thread_is_fine() {
 }
 
 #[test]
-fn options_out_of_range_are_brought_into_it() {
+fn ov2_options_out_of_range_are_brought_into_it() {
     watched(|| {
         let runtime = Builder::new().workers(1).blocking_threads(0).build().unwrap();
         assert_eq!(runtime.spawn_blocking(|| 1).join_blocking().unwrap(), 1);

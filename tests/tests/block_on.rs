@@ -51,7 +51,7 @@ fn a_root_that_never_waits_is_done_at_once() {
 }
 
 #[test]
-fn in_a_task_of_the_same_runtime() {
+fn ex9_in_a_task_of_the_same_runtime() {
     each_runtime(|runtime| {
         let handle = runtime.handle().clone();
         let output = runtime.block_on(async move {
@@ -193,7 +193,7 @@ fn the_second_caller_takes_over_when_the_first_has_ended() {
 }
 
 #[test]
-fn two_runtimes_inside_each_other() {
+fn ex9_two_runtimes_inside_each_other() {
     for inner_is_single in [false, true] {
         watched(move || {
             let named = |name: &str| filch::Builder::new().workers(1).name(name).build().unwrap();

@@ -26,7 +26,7 @@ fn occupy(runtime: &Runtime) -> (filch::JoinHandle<()>, mpsc::Sender<()>) {
 }
 
 #[test]
-fn outputs_and_panics_come_back() {
+fn bp3_outputs_and_panics_come_back() {
     watched(|| {
         for runtime in [single(), workers(1), workers(2)] {
             runtime.block_on(async {
@@ -66,7 +66,7 @@ fn a_job_that_waits_for_a_task_holds_up_no_worker() {
 }
 
 #[test]
-fn aborted_before_it_began_it_does_not_run() {
+fn bp3_aborted_before_it_began_it_does_not_run() {
     watched(|| {
         let runtime = pool_of(1);
         let (first, end) = occupy(&runtime);
@@ -88,7 +88,7 @@ fn aborted_before_it_began_it_does_not_run() {
 }
 
 #[test]
-fn aborted_after_it_began_it_runs_to_its_end() {
+fn bp3_aborted_after_it_began_it_runs_to_its_end() {
     watched(|| {
         let runtime = pool_of(1);
         let (job, end) = occupy(&runtime);
@@ -113,7 +113,7 @@ fn a_job_whose_handle_is_dropped_runs() {
 }
 
 #[test]
-fn there_are_never_more_threads_than_allowed() {
+fn bp3_there_are_never_more_threads_than_allowed() {
     watched(|| {
         let runtime = pool_of(3);
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -177,7 +177,7 @@ fn a_thread_is_used_again() {
 }
 
 #[test]
-fn a_thread_outlives_a_job_that_panics() {
+fn bp3_a_thread_outlives_a_job_that_panics() {
     watched(|| {
         let runtime = pool_of(1);
         let before = runtime.spawn_blocking(|| thread::current().id()).join_blocking().unwrap();
@@ -223,7 +223,7 @@ fn a_job_may_block_on_what_the_runtime_does() {
 }
 
 #[test]
-fn many_short_bursts_lose_no_job() {
+fn bp1_many_short_bursts_lose_no_job() {
     watched(|| {
         let runtime = pool_of(4);
         for burst in 0..500 {
@@ -236,7 +236,7 @@ fn many_short_bursts_lose_no_job() {
 }
 
 #[test]
-fn from_many_threads_at_once_each_job_runs_once() {
+fn bp1_from_many_threads_at_once_each_job_runs_once() {
     watched(|| {
         let runtime = pool_of(4);
         let ran = Arc::new(AtomicUsize::new(0));

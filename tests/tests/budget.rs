@@ -54,7 +54,7 @@ fn each_is_counted<F: Future + Send>(mut operation: impl FnMut() -> F + Send + '
 }
 
 #[test]
-fn a_semaphore_with_permits() {
+fn ex8_a_semaphore_with_permits() {
     let semaphore = Arc::new(Semaphore::new(3));
     each_is_counted(move || semaphore.clone().acquire_owned());
     let fair = Arc::new(Semaphore::fair(3));
@@ -62,7 +62,7 @@ fn a_semaphore_with_permits() {
 }
 
 #[test]
-fn a_notification_that_is_there() {
+fn ex8_a_notification_that_is_there() {
     let notify = Arc::new(Notify::new());
     each_is_counted(move || {
         let notify = notify.clone();
@@ -74,7 +74,7 @@ fn a_notification_that_is_there() {
 }
 
 #[test]
-fn timers_in_the_past() {
+fn ex8_timers_in_the_past() {
     each_is_counted(|| sleep(Duration::ZERO));
     let past = std::sync::OnceLock::new();
     each_is_counted(move || sleep_until(*past.get_or_init(Instant::now)));
@@ -88,7 +88,7 @@ fn a_timeout_that_is_over_does_not_lift_the_budget() {
 }
 
 #[test]
-fn an_interval_that_missed_many_ticks() {
+fn ex8_an_interval_that_missed_many_ticks() {
     sibling_runs_within_the_budget(|count| async move {
         let mut ticks = interval(Duration::from_nanos(1));
         ticks.set_missed_tick_behavior(MissedTick::Burst);
@@ -102,7 +102,7 @@ fn an_interval_that_missed_many_ticks() {
 }
 
 #[test]
-fn handles_of_tasks_that_are_done() {
+fn ex8_handles_of_tasks_that_are_done() {
     sibling_runs_within_the_budget(|count| async move {
         let done: Vec<_> = (0..ROUNDS).map(|_| filch::spawn(async {})).collect();
         until_yielding(|| done.iter().all(filch::JoinHandle::is_finished)).await;
@@ -114,7 +114,7 @@ fn handles_of_tasks_that_are_done() {
 }
 
 #[test]
-fn a_socket_with_data_that_is_read_byte_by_byte() {
+fn ex8_a_socket_with_data_that_is_read_byte_by_byte() {
     sibling_runs_within_the_budget(|count| async move {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut stream = filch::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -129,7 +129,7 @@ fn a_socket_with_data_that_is_read_byte_by_byte() {
 }
 
 #[test]
-fn a_socket_that_takes_all_that_is_written() {
+fn ex8_a_socket_that_takes_all_that_is_written() {
     sibling_runs_within_the_budget(|count| async move {
         let socket = filch::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -141,7 +141,7 @@ fn a_socket_that_takes_all_that_is_written() {
 }
 
 #[test]
-fn many_futures_in_one_task_share_one_budget() {
+fn ex8_many_futures_in_one_task_share_one_budget() {
     sibling_runs_within_the_budget(|count| async move {
         let semaphore = Semaphore::new(10);
         let operation = async || {
@@ -228,7 +228,7 @@ fn ping_pong(stop: &Arc<AtomicBool>) -> (Arc<AtomicU32>, impl Future<Output = ()
 }
 
 #[test]
-fn a_pair_that_wakes_each_other_does_not_starve_a_third() {
+fn ex4_a_pair_that_wakes_each_other_does_not_starve_a_third() {
     watched(|| {
         let runtime = workers(1);
         let stop = Arc::new(AtomicBool::new(false));
@@ -285,7 +285,7 @@ fn beside_spinning_tasks(other: impl FnOnce(&filch::Runtime)) {
 }
 
 #[test]
-fn tasks_from_outside_are_served_while_those_inside_spin() {
+fn ex5_tasks_from_outside_are_served_while_those_inside_spin() {
     watched(|| {
         beside_spinning_tasks(|runtime| {
             for i in 0..100 {
@@ -299,7 +299,7 @@ fn tasks_from_outside_are_served_while_those_inside_spin() {
 }
 
 #[test]
-fn timers_are_served_while_tasks_spin() {
+fn ex5_timers_are_served_while_tasks_spin() {
     watched(|| {
         beside_spinning_tasks(|runtime| {
             runtime.spawn(async { sleep(Duration::from_millis(3)).await }).join_blocking().unwrap();
@@ -308,7 +308,7 @@ fn timers_are_served_while_tasks_spin() {
 }
 
 #[test]
-fn sockets_are_served_while_tasks_spin() {
+fn ex5_sockets_are_served_while_tasks_spin() {
     watched(|| {
         beside_spinning_tasks(|runtime| {
             let (ready, is_ready) = mpsc::channel();

@@ -38,7 +38,7 @@ fn aborts(handle: filch::JoinHandle<()>, told: &mpsc::Receiver<ThreadId>) {
 }
 
 #[test]
-fn before_the_first_poll() {
+fn tk5_before_the_first_poll() {
     watched(|| {
         let runtime = workers(1);
         let (polls, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
@@ -59,7 +59,7 @@ fn before_the_first_poll() {
 }
 
 #[test]
-fn while_idle() {
+fn tk5_while_idle() {
     watched(|| {
         let runtime = workers(2);
         let (future, told) = tells_its_drop();
@@ -75,7 +75,7 @@ fn while_idle() {
 }
 
 #[test]
-fn while_queued_after_a_wake() {
+fn tk5_while_queued_after_a_wake() {
     watched(|| {
         let runtime = workers(1);
         let (notify, polls) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
@@ -100,7 +100,7 @@ fn while_queued_after_a_wake() {
 }
 
 #[test]
-fn while_running_takes_effect_at_the_end_of_the_poll() {
+fn tk5_while_running_takes_effect_at_the_end_of_the_poll() {
     watched(|| {
         let runtime = workers(2);
         let (started, is_started) = mpsc::channel();
@@ -155,7 +155,7 @@ fn by_the_task_itself() {
 }
 
 #[test]
-fn after_the_end_it_changes_nothing() {
+fn tk5_after_the_end_it_changes_nothing() {
     watched(|| {
         let runtime = workers(1);
         let handle = runtime.spawn(async { 4 });
@@ -218,7 +218,7 @@ fn races(runtime: &filch::Runtime, rounds: usize) {
 }
 
 #[test]
-fn from_plain_threads_at_any_moment_there_is_a_value_or_none_and_one_drop() {
+fn tk5_from_plain_threads_at_any_moment_there_is_a_value_or_none_and_one_drop() {
     watched(|| [1, 2].into_iter().for_each(|count| races(&workers(count), 1_000)));
 }
 

@@ -16,7 +16,7 @@ fn kinds() -> [(Sender<usize>, Receiver<usize>); 4] {
 }
 
 #[test]
-fn tasks_and_threads_share_the_ends() {
+fn ch4_tasks_and_threads_share_the_ends() {
     watched(|| {
         for (tx, rx) in kinds() {
             workers(2).block_on(async {
@@ -62,7 +62,7 @@ fn tasks_and_threads_share_the_ends() {
 }
 
 #[test]
-fn messages_of_one_sender_stay_in_order() {
+fn ch4_messages_of_one_sender_stay_in_order() {
     watched(|| {
         for (tx, rx) in kinds() {
             workers(2).block_on(async {
@@ -196,7 +196,7 @@ fn nobody_receives_nobody_sends() {
 }
 
 #[test]
-fn blocking_forms_end_in_time() {
+fn ch6_blocking_forms_end_in_time() {
     watched(|| {
         for (tx, rx) in kinds() {
             let room = tx.capacity().min(16);

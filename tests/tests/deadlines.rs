@@ -123,7 +123,7 @@ async fn a_future_that_spends_the_budget_times_out_at_each_level() {
 
 /// At the very deadline, and one tick to both sides of it: there is a value, or what it stands for is still there.
 #[filch::test(paused)]
-async fn nothing_is_lost_round_the_deadline() {
+async fn wf2_nothing_is_lost_round_the_deadline() {
     const TICK: Duration = Duration::from_nanos(1);
     for lead in [0, 1, 2] {
         // The event comes a tick before the deadline, with it, or a tick after.
@@ -191,7 +191,7 @@ async fn nothing_is_lost_round_the_deadline() {
 }
 
 #[filch::test(paused)]
-async fn what_is_ready_at_the_deadline_wins_however_many_wait_for_it() {
+async fn wf1_what_is_ready_at_the_deadline_wins_however_many_wait_for_it() {
     let deadline = Instant::now() + 5 * MS;
     let tasks: Vec<_> = (0..100)
         .map(|_| filch::spawn(async move { timeout_at(deadline, sleep_until(deadline)).await.is_ok() }))

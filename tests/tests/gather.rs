@@ -20,7 +20,7 @@ use filch_tests::{Drops, on_drop, watched};
 use gate::{Wakes, drops, everywhere, on_tokio, poll, polls, posts, turn};
 
 #[filch::test(paused)]
-async fn outputs_come_in_the_order_of_the_arguments_after_the_longest() {
+async fn ga1_outputs_come_in_the_order_of_the_arguments_after_the_longest() {
     let start = Instant::now();
     let outputs = filch::gather([30, 10, 20].map(|n| async move {
         sleep(Duration::from_secs(n)).await;
@@ -99,7 +99,7 @@ fn once<'a>(polls: &'a Cell<usize>, wakers: &'a RefCell<Vec<Waker>>) -> impl Fut
 }
 
 #[test]
-fn a_hundred_thousand_are_polled_twice_each() {
+fn ga1_a_hundred_thousand_are_polled_twice_each() {
     const COUNT: usize = 100_000;
     everywhere(|| async {
         let polls = vec![Cell::new(0); COUNT];
@@ -173,7 +173,7 @@ fn who_finds_the_budget_spent_is_not_polled() {
 }
 
 #[test]
-fn nested_ones_do_not_multiply_polls() {
+fn ex8_nested_ones_do_not_multiply_polls() {
     everywhere(|| async {
         let polls = Cell::new(0);
         let leaf = || async {
@@ -275,7 +275,7 @@ fn message(payload: &(dyn std::any::Any + Send)) -> &str {
 }
 
 #[test]
-fn a_panic_goes_through_and_drops_the_others_once() {
+fn ga1_a_panic_goes_through_and_drops_the_others_once() {
     let drops = Drops::new();
     let child = |n: u32| {
         let token = drops.token();
@@ -322,7 +322,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_future_that_panics_in_its_drop_keeps_none_of_the_others() {
+fn ga2_a_future_that_panics_in_its_drop_keeps_none_of_the_others() {
     for explosive in 0..3 {
         let drops = Drops::new();
         let child = |n| {
@@ -447,7 +447,7 @@ fn futures_that_wake_each_other_as_they_are_dropped_do_no_harm() {
 }
 
 #[filch::test(paused)]
-async fn try_gather_drops_the_others_at_the_first_error() {
+async fn ga1_try_gather_drops_the_others_at_the_first_error() {
     let start = Instant::now();
     let drops = Drops::new();
     let child = |n: u64| {

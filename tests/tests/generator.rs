@@ -65,7 +65,7 @@ fn the_body_is_dropped_at_its_end_and_not_only_with_the_generator() {
 }
 
 #[test]
-fn it_borrows_is_send_and_crosses_threads_between_polls() {
+fn ge1_it_borrows_is_send_and_crosses_threads_between_polls() {
     let words = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
     let mut borrowed = is_send(generator(async |mut y| {
         for word in &words {
@@ -139,7 +139,7 @@ fn items_of_any_size_and_alignment() {
 }
 
 #[test]
-fn one_in_another_and_each_keeps_its_own_items() {
+fn ge2_one_in_another_and_each_keeps_its_own_items() {
     let outer = generator(async |mut out: Yielder<'_, u32>| {
         out.emit(0).await;
         let mut inner = generator(async |mut y| {
@@ -356,7 +356,7 @@ fn a_future_is_not_polled_after_it_was_ready() {
 }
 
 #[test]
-fn a_panic_of_the_body_ends_it_and_drops_each_thing_once() {
+fn ge1_a_panic_of_the_body_ends_it_and_drops_each_thing_once() {
     let drops = Drops::new();
     let (upvar, count) = (drops.token(), &drops);
     let mut items = generator(async move |mut y| {
@@ -394,7 +394,7 @@ fn a_panic_of_a_destructor_frees_the_rest() {
 }
 
 #[test]
-fn an_early_drop_drops_the_body_where_it_stands() {
+fn ge1_an_early_drop_drops_the_body_where_it_stands() {
     let drops = Drops::new();
     for polls in 0..3 {
         let token = drops.token();

@@ -62,7 +62,7 @@ async fn a_bucket_keeps_an_even_pace_after_a_burst() {
 }
 
 #[filch::test(paused)]
-async fn those_who_wait_pass_in_the_order_in_which_they_came() {
+async fn rl1_those_who_wait_pass_in_the_order_in_which_they_came() {
     let limiter = Arc::new(RateLimiter::new(1, MS));
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
@@ -121,7 +121,7 @@ async fn however_many_wait_there_is_one_timer() {
 }
 
 #[filch::test(paused)]
-async fn what_is_too_much_for_ever_is_an_error_at_once() {
+async fn rl1_what_is_too_much_for_ever_is_an_error_at_once() {
     let limiter = RateLimiter::new(3, SECOND);
     let error = limiter.acquire_many(4).await.unwrap_err();
     assert_eq!((error.asked(), error.capacity()), (4, 3));
@@ -210,7 +210,7 @@ async fn the_next_in_line_takes_over_from_one_that_gave_up() {
 }
 
 #[filch::test(paused)]
-async fn idle_for_ten_years_it_has_saved_up_no_more_than_it_holds() {
+async fn rl2_idle_for_ten_years_it_has_saved_up_no_more_than_it_holds() {
     let (window, bucket) = (RateLimiter::new(5, SECOND), TokenBucket::new(2, SECOND).burst(5));
     advance(10 * YEAR).await;
     for _ in 0..2 {
@@ -223,7 +223,7 @@ async fn idle_for_ten_years_it_has_saved_up_no_more_than_it_holds() {
 }
 
 #[filch::test(paused)]
-async fn near_the_end_of_the_clock_nobody_passes_early_and_nothing_panics() {
+async fn rl2_near_the_end_of_the_clock_nobody_passes_early_and_nothing_panics() {
     let slow = RateLimiter::new(1, 100 * YEAR);
     let bucket = TokenBucket::new(1, 100 * YEAR);
     advance(580 * YEAR).await;
@@ -238,7 +238,7 @@ async fn near_the_end_of_the_clock_nobody_passes_early_and_nothing_panics() {
 }
 
 #[filch::test(paused)]
-async fn from_one_a_day_to_a_thousand_million_a_second() {
+async fn rl2_from_one_a_day_to_a_thousand_million_a_second() {
     let day = 86_400 * SECOND;
     let daily = TokenBucket::every(day);
     assert_eq!(passes(3, async || daily.acquire().await).await, [Duration::ZERO, day, 2 * day]);
@@ -336,7 +336,7 @@ async fn dropped_everywhere<P: filch::limit::Pace>(
 }
 
 #[filch::test(paused)]
-async fn who_gives_up_anywhere_has_counted_for_nothing() {
+async fn rl1_who_gives_up_anywhere_has_counted_for_nothing() {
     let window = || RateLimiter::new(2, SECOND);
     dropped_everywhere(window, 1, [1, 2, 2], [[1, 1, 2]; 2]).await;
     dropped_everywhere(window, 2, [1, 3, 3], [[1, 1, 2], [1, 2, 2]]).await;

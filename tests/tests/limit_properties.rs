@@ -172,13 +172,13 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn windows_do_what_a_list_of_all_calls_does((max, period, steps) in programs()) {
+    fn rl1_windows_do_what_a_list_of_all_calls_does((max, period, steps) in programs()) {
         let model = AllThatPassed { max, period, passed: Vec::new() };
         paused(async { play(RateLimiter::new(max, Duration::from_nanos(period)), model, steps).await });
     }
 
     #[test]
-    fn buckets_do_what_rational_numbers_do(
+    fn rl1_buckets_do_what_rational_numbers_do(
         (burst, period, steps) in programs(),
         rate in prop_oneof![1..=10_usize, 1..=1_000_000_000_usize],
     ) {

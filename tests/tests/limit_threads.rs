@@ -58,7 +58,7 @@ fn hammer<P: Pace + Send + 'static>(limiter: Paced<P>, times: usize) -> (Vec<Ins
 }
 
 #[test]
-fn no_window_holds_more_than_it_may() {
+fn rl1_no_window_holds_more_than_it_may() {
     watched(|| {
         let (before, after) = hammer(RateLimiter::new(10, 2 * MS), 40);
         for (n, (after, before)) in after[10..].iter().zip(&before).enumerate() {
@@ -68,7 +68,7 @@ fn no_window_holds_more_than_it_may() {
 }
 
 #[test]
-fn no_bucket_gives_more_than_came_in() {
+fn rl1_no_bucket_gives_more_than_came_in() {
     watched(|| {
         // One every 200 µs, and ten saved up.
         let (before, after) = hammer(TokenBucket::new(10, 2 * MS), 40);

@@ -159,7 +159,7 @@ async fn dies_at_home(elsewhere: impl FnOnce(filch::task::AbortHandle, Waker) + 
 }
 
 #[test]
-fn aborted_from_another_thread() {
+fn tk6_aborted_from_another_thread() {
     in_a_set(async || dies_at_home(|abort, _| abort.abort()).await);
 }
 
@@ -169,7 +169,7 @@ fn woken_from_another_thread() {
 }
 
 #[test]
-fn woken_and_aborted_from_another_thread() {
+fn tk6_woken_and_aborted_from_another_thread() {
     in_a_set(async || {
         dies_at_home(|abort, waker| {
             waker.wake_by_ref();
@@ -181,7 +181,7 @@ fn woken_and_aborted_from_another_thread() {
 }
 
 #[test]
-fn the_last_waker_dropped_on_another_thread() {
+fn tk6_the_last_waker_dropped_on_another_thread() {
     in_a_set(async || {
         let dropped = Rc::new(RefCell::new(Vec::new()));
         let guard = guard(&dropped);
@@ -204,7 +204,7 @@ fn the_last_waker_dropped_on_another_thread() {
 }
 
 #[test]
-fn the_set_gone_while_a_waker_is_on_another_thread() {
+fn tk6_the_set_gone_while_a_waker_is_on_another_thread() {
     watched(|| {
         for runtime in [single(), workers(2)] {
             let (give, take) = mpsc::channel::<Waker>();

@@ -38,7 +38,7 @@ async fn a_group_under_a_token_is_cancelled_with_it() {
 }
 
 #[filch::test(paused)]
-async fn nested_groups_end_with_the_outermost_which_waits_for_all_of_them() {
+async fn tg2_nested_groups_end_with_the_outermost_which_waits_for_all_of_them() {
     let (ledger, outer) = (Ledger::new(), TaskGroup::<()>::new());
     let (first, second, third) = (ledger.message(1), ledger.message(2), ledger.message(3));
     outer.spawn(async move {
@@ -63,7 +63,7 @@ async fn nested_groups_end_with_the_outermost_which_waits_for_all_of_them() {
 }
 
 #[test]
-fn nested_groups_are_waited_for_on_several_threads_too() {
+fn tg2_nested_groups_are_waited_for_on_several_threads_too() {
     watched(|| {
         let runtime = workers(2);
         for round in 0..200 {

@@ -48,7 +48,7 @@ fn bomb() -> OnDrop<impl FnMut() + Send + Sync + 'static> {
 }
 
 #[test]
-fn of_a_future() {
+fn tk7_of_a_future() {
     watched(|| {
         beside_a_sibling(|runtime| {
             for _ in 0..50 {
@@ -60,7 +60,7 @@ fn of_a_future() {
 }
 
 #[test]
-fn of_the_drop_of_a_future_at_its_end() {
+fn tk7_of_the_drop_of_a_future_at_its_end() {
     watched(|| {
         beside_a_sibling(|runtime| {
             struct ReadyBomb(OnDrop<Box<dyn FnMut() + Send>>);
@@ -100,7 +100,7 @@ fn of_the_future_and_then_of_its_drop() {
 }
 
 #[test]
-fn of_the_drop_of_an_aborted_future() {
+fn tk7_of_the_drop_of_an_aborted_future() {
     watched(|| {
         beside_a_sibling(|runtime| {
             let task = runtime.spawn(async {
@@ -115,7 +115,7 @@ fn of_the_drop_of_an_aborted_future() {
 }
 
 #[test]
-fn of_the_drop_of_an_output_with_the_handle_dropped_before_and_after() {
+fn tk7_of_the_drop_of_an_output_with_the_handle_dropped_before_and_after() {
     watched(|| {
         beside_a_sibling(|runtime| {
             let notify = Arc::new(Notify::new());
@@ -136,7 +136,7 @@ fn of_the_drop_of_an_output_with_the_handle_dropped_before_and_after() {
 }
 
 #[test]
-fn of_the_drop_of_what_a_panic_carried() {
+fn tk7_of_the_drop_of_what_a_panic_carried() {
     watched(|| {
         beside_a_sibling(|runtime| {
             let task = runtime.spawn(async { panic_any(bomb()) });
@@ -160,7 +160,7 @@ fn of_the_drop_of_what_a_panic_carried() {
 }
 
 #[test]
-fn of_the_drop_of_what_the_panic_of_a_blocking_job_carried() {
+fn bp3_of_the_drop_of_what_the_panic_of_a_blocking_job_carried() {
     watched(|| {
         beside_a_sibling(|runtime| {
             for _ in 0..10 {
@@ -180,7 +180,7 @@ fn drop_caught<T>(value: T) {
 }
 
 #[test]
-fn of_the_waker_of_who_joins() {
+fn tk8_of_the_waker_of_who_joins() {
     watched(|| {
         beside_a_sibling(|runtime| {
             for evil in EVILS {
@@ -215,7 +215,7 @@ fn of_the_waker_of_a_handle_that_is_dropped() {
 }
 
 #[test]
-fn of_the_waker_of_a_timer() {
+fn tk8_of_the_waker_of_a_timer() {
     watched(|| {
         beside_a_sibling(|runtime| {
             let _entered = runtime.handle().enter();
@@ -237,7 +237,7 @@ fn of_the_waker_of_a_timer() {
 }
 
 #[test]
-fn of_the_wakers_of_a_socket() {
+fn tk8_of_the_wakers_of_a_socket() {
     watched(|| {
         beside_a_sibling(|runtime| {
             let _entered = runtime.handle().enter();

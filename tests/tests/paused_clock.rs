@@ -128,7 +128,7 @@ fn a_sleep_of_a_year_takes_a_year_and_no_time() {
 }
 
 #[test]
-fn time_stands_still_while_a_task_can_run() {
+fn tm7_time_stands_still_while_a_task_can_run() {
     watched(|| {
         paused(2).block_on(async {
             let start = Instant::now();

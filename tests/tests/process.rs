@@ -67,7 +67,7 @@ async fn commands_pass_everything_on() {
 }
 
 #[filch::test]
-async fn both_outputs_are_read_at_once() {
+async fn ps5_both_outputs_are_read_at_once() {
     // More than a pipe holds, in each.
     let script =
         "i=0; while [ $i -lt 16 ]; do head -c 65536 /dev/zero; head -c 65536 /dev/zero >&2; i=$((i+1)); done";
@@ -131,7 +131,7 @@ async fn a_child_that_does_not_read_is_an_error_of_the_pipe() {
 }
 
 #[filch::test]
-async fn errors_say_what_is_amiss() {
+async fn ps5_errors_say_what_is_amiss() {
     let error = |mut command: Command| command.spawn().unwrap_err();
     let none = error(Command::new("no-such-program"));
     assert_eq!(none.kind(), io::ErrorKind::NotFound);
@@ -186,7 +186,7 @@ fn without_a_runtime_nothing_is_started() {
 }
 
 #[filch::test]
-async fn waits_may_be_dropped_and_repeated() {
+async fn ps3_waits_may_be_dropped_and_repeated() {
     let mut child = waits().spawn().unwrap();
     let id = child.id().unwrap();
     let stdin = child.stdin.take();
@@ -217,7 +217,7 @@ async fn a_wait_closes_the_childs_input() {
 }
 
 #[filch::test]
-async fn children_are_killed_and_signalled() {
+async fn ps4_children_are_killed_and_signalled() {
     let mut child = waits().spawn().unwrap();
     child.kill().await.unwrap();
     assert_eq!(child.wait().await.unwrap().signal(), Some(libc::SIGKILL));
@@ -266,7 +266,7 @@ fn held() -> (Command, std::os::unix::net::UnixStream) {
 }
 
 #[test]
-fn dropped_children_are_killed_if_that_was_asked_for() {
+fn ps3_dropped_children_are_killed_if_that_was_asked_for() {
     watched(|| {
         let (mut command, mut pipe) = held();
         let runtime = workers(2);
@@ -288,7 +288,7 @@ fn dropped_children_are_killed_if_that_was_asked_for() {
 }
 
 #[test]
-fn dropped_children_go_on_and_are_waited_for() {
+fn ps3_dropped_children_go_on_and_are_waited_for() {
     watched(|| {
         // While the runtime is there, outside of it, and after its end.
         let runtime = workers(2);
@@ -323,7 +323,7 @@ fn a_wait_ends_with_the_runtime() {
 }
 
 #[test]
-fn five_hundred_children_end_at_once() {
+fn ps2_five_hundred_children_end_at_once() {
     watched(|| {
         workers(2).block_on(async {
             // All read from one socket, which ends for all of them.

@@ -34,8 +34,8 @@ fn alone(test: &'static str, limits: &'static str, body: impl FnOnce() + Send + 
 }
 
 #[test]
-fn two_thousand_children_leave_nothing() {
-    alone("two_thousand_children_leave_nothing", "-n 256", || {
+fn ps1_two_thousand_children_leave_nothing() {
+    alone("ps1_two_thousand_children_leave_nothing", "-n 256", || {
         let runtime = workers(2);
         runtime.block_on(async {
             assert!(Command::new("true").output().await.unwrap().status.success());
@@ -65,8 +65,8 @@ fn two_thousand_children_leave_nothing() {
 }
 
 #[test]
-fn dropped_children_leave_nothing() {
-    alone("dropped_children_leave_nothing", "-n 256", || {
+fn ps3_dropped_children_leave_nothing() {
+    alone("ps3_dropped_children_leave_nothing", "-n 256", || {
         let runtime = workers(2);
         let before = runtime.block_on(async {
             Command::new("true").status().await.unwrap();
@@ -86,8 +86,8 @@ fn dropped_children_leave_nothing() {
 }
 
 #[test]
-fn without_descriptors_there_is_an_error_and_nothing_is_left() {
-    alone("without_descriptors_there_is_an_error_and_nothing_is_left", "-n 64", || {
+fn ps5_without_descriptors_there_is_an_error_and_nothing_is_left() {
+    alone("ps5_without_descriptors_there_is_an_error_and_nothing_is_left", "-n 64", || {
         let runtime = workers(1);
         let mut command = Command::new("sleep");
         command.arg("600").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -129,7 +129,7 @@ fn a_deadline_of_zero_abandons_what_is_stuck_at_once() {
 }
 
 #[test]
-fn a_blocking_job_that_never_ends_is_abandoned_and_one_that_did_not_begin_is_cancelled() {
+fn bp4_a_blocking_job_that_never_ends_is_abandoned_and_one_that_did_not_begin_is_cancelled() {
     watched(|| {
         let runtime = Builder::new().workers(1).blocking_threads(1).build().unwrap();
         let (started, is_started) = mpsc::channel();
@@ -170,7 +170,7 @@ fn a_blocking_job_that_ends_is_waited_for() {
 }
 
 #[test]
-fn tasks_whose_drop_wakes_spawns_and_aborts_others() {
+fn sh2_tasks_whose_drop_wakes_spawns_and_aborts_others() {
     watched(|| {
         for runtime in [single(), workers(2)] {
             let (ledger, count) = (Ledger::new(), 1_000);
@@ -203,7 +203,7 @@ fn tasks_whose_drop_wakes_spawns_and_aborts_others() {
 }
 
 #[test]
-fn ten_thousand_tasks_that_wait_for_timers_and_semaphores() {
+fn sh2_ten_thousand_tasks_that_wait_for_timers_and_semaphores() {
     watched(|| {
         let runtime = workers(2);
         let (ledger, semaphore) = (Ledger::new(), Arc::new(Semaphore::new(0)));
@@ -227,7 +227,7 @@ fn ten_thousand_tasks_that_wait_for_timers_and_semaphores() {
 }
 
 #[test]
-fn spawning_and_ending_race_and_every_handle_answers() {
+fn sh1_spawning_and_ending_race_and_every_handle_answers() {
     watched(|| {
         for _ in 0..50 {
             let runtime = workers(2);
@@ -258,7 +258,7 @@ fn spawning_and_ending_race_and_every_handle_answers() {
 }
 
 #[test]
-fn handles_that_outlive_the_runtime_answer() {
+fn sh3_handles_that_outlive_the_runtime_answer() {
     watched(|| {
         for runtime in [single(), workers(1), workers(2)] {
             let handle = runtime.handle().clone();
@@ -276,7 +276,7 @@ fn handles_that_outlive_the_runtime_answer() {
 }
 
 #[test]
-fn block_on_of_a_handle_that_outlived_the_runtime_runs_its_root() {
+fn sh3_block_on_of_a_handle_that_outlived_the_runtime_runs_its_root() {
     watched(|| {
         for runtime in [workers(1), workers(2), single()] {
             let handle = runtime.handle().clone();
@@ -291,7 +291,7 @@ fn block_on_of_a_handle_that_outlived_the_runtime_runs_its_root() {
 }
 
 #[test]
-fn a_runtime_dropped_in_its_own_task_ends_in_the_background() {
+fn sh3_a_runtime_dropped_in_its_own_task_ends_in_the_background() {
     watched(|| {
         for _ in 0..20 {
             let runtime = Builder::new().workers(2).name("selfdrop").build().unwrap();
@@ -314,7 +314,7 @@ fn a_runtime_dropped_in_its_own_task_ends_in_the_background() {
 }
 
 #[test]
-fn a_runtime_dropped_in_a_root_of_its_own_ends() {
+fn sh3_a_runtime_dropped_in_a_root_of_its_own_ends() {
     watched(|| {
         for runtime in [workers(1), workers(2)] {
             let handle = runtime.handle().clone();
@@ -326,7 +326,7 @@ fn a_runtime_dropped_in_a_root_of_its_own_ends() {
 }
 
 #[test]
-fn a_runtime_dropped_in_another_ends_there() {
+fn sh3_a_runtime_dropped_in_another_ends_there() {
     watched(|| {
         let outer = workers(1);
         let inner = workers(2);
@@ -375,7 +375,7 @@ fn an_operation_of_a_runtime_that_ended_is_told_elsewhere() {
 }
 
 #[test]
-fn all_threads_are_gone_when_shutdown_returns_with_nothing_abandoned() {
+fn sh2_all_threads_are_gone_when_shutdown_returns_with_nothing_abandoned() {
     watched(|| {
         for _ in 0..20 {
             let runtime = Builder::new().workers(3).name("goneafter").build().unwrap();
@@ -389,8 +389,8 @@ fn all_threads_are_gone_when_shutdown_returns_with_nothing_abandoned() {
 }
 
 #[test]
-fn fifty_runtimes_leave_no_descriptor() {
-    const NAME: &str = "fifty_runtimes_leave_no_descriptor";
+fn sh2_fifty_runtimes_leave_no_descriptor() {
+    const NAME: &str = "sh2_fifty_runtimes_leave_no_descriptor";
     if child_case().is_none() {
         // Alone in a process: other tests open descriptors, too.
         return watched(|| drop(filch_tests::Child::new(NAME, "count").succeeds()));

@@ -28,7 +28,7 @@ fn a_signal_is_heard_once_and_the_next_again() -> io::Result<()> {
 }
 
 #[test]
-fn many_while_nobody_listens_are_at_least_one_and_the_last_is_never_lost() -> io::Result<()> {
+fn ps6_many_while_nobody_listens_are_at_least_one_and_the_last_is_never_lost() -> io::Result<()> {
     filch::run(async {
         let mut listener = signal(SignalKind::user_defined2())?;
         for _ in 0..1000 {
@@ -55,7 +55,7 @@ fn kinds_are_kept_apart() -> io::Result<()> {
 }
 
 #[test]
-fn every_listener_of_every_runtime_hears_and_one_that_goes_takes_nothing() {
+fn ps6_every_listener_of_every_runtime_hears_and_one_that_goes_takes_nothing() {
     let kind = SignalKind::alarm();
     let (listening, listens) = mpsc::channel();
     let others: Vec<_> = (0..2)

@@ -112,7 +112,7 @@ fn no_two_tasks_share_an_id_in_two_runtimes() {
 }
 
 #[test]
-fn a_hundred_thousand_tasks_at_once() {
+fn ov1_a_hundred_thousand_tasks_at_once() {
     watched(|| {
         let runtime = workers(2);
         let sum = runtime.block_on(async {
@@ -150,7 +150,7 @@ fn a_huge_future_runs_on_workers_with_ordinary_stacks() {
 }
 
 #[test]
-fn a_huge_future_in_a_box_is_spawned_from_a_small_stack() {
+fn ex9_a_huge_future_in_a_box_is_spawned_from_a_small_stack() {
     watched(|| {
         let runtime = workers(1);
         let handle = runtime.handle().clone();
@@ -165,7 +165,7 @@ fn a_huge_future_in_a_box_is_spawned_from_a_small_stack() {
 }
 
 #[test]
-fn a_runtime_is_built_used_and_dropped_on_a_small_stack() {
+fn ex9_a_runtime_is_built_used_and_dropped_on_a_small_stack() {
     watched(|| {
         let small = thread::Builder::new().stack_size(128 << 10).spawn(|| {
             let runtime = workers(2);
@@ -198,7 +198,7 @@ fn at_thread_end(f: impl FnOnce() + 'static) -> mpsc::Receiver<()> {
 }
 
 #[test]
-fn spawning_from_the_destructor_of_a_thread_local_panics_or_works_but_aborts_nothing() {
+fn ex9_spawning_from_the_destructor_of_a_thread_local_panics_or_works_but_aborts_nothing() {
     // A panic that leaves such a destructor aborts the process, so it is caught inside.
     watched(|| {
         let runtime = workers(1);

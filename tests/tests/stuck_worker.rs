@@ -50,7 +50,7 @@ where
 }
 
 #[test]
-fn the_task_that_it_just_woke_into_its_slot() {
+fn ex6_the_task_that_it_just_woke_into_its_slot() {
     each_count(|runtime| {
         for _ in 0..5 {
             stuck_until_fed(runtime, async |feed: Sender<()>| {
@@ -83,7 +83,7 @@ fn the_task_that_it_just_spawned() {
 }
 
 #[test]
-fn the_task_in_its_slot_and_the_one_that_was_pushed_out_of_it() {
+fn ex6_the_task_in_its_slot_and_the_one_that_was_pushed_out_of_it() {
     each_count(|runtime| {
         let stuck = runtime.spawn(async {
             let (feed, fed) = mpsc::channel();
@@ -104,7 +104,7 @@ fn the_task_in_its_slot_and_the_one_that_was_pushed_out_of_it() {
 }
 
 #[test]
-fn the_last_of_many_tasks_in_its_queue() {
+fn ex6_the_last_of_many_tasks_in_its_queue() {
     each_count(|runtime| {
         for count in [100, 1_000] {
             let stuck = runtime.spawn(async move {
@@ -155,7 +155,7 @@ fn its_timers_of_this_very_poll() {
 }
 
 #[test]
-fn the_timers_of_others_that_it_owned() {
+fn ex7_the_timers_of_others_that_it_owned() {
     each_count(|runtime| {
         let stuck = runtime.spawn(async {
             let (feed, fed) = mpsc::channel();
@@ -208,7 +208,7 @@ fn the_socket_that_it_waited_for_itself() {
 }
 
 #[test]
-fn the_sockets_of_others_whose_data_came_later() {
+fn ex7_the_sockets_of_others_whose_data_came_later() {
     each_count(|runtime| {
         let (address, its_address) = mpsc::channel();
         let stuck = runtime.spawn(async move {
@@ -337,7 +337,7 @@ fn every_worker_at_once_each_waiting_for_a_task_behind_another() {
 }
 
 #[test]
-fn every_worker_at_once_and_timers_and_sockets_go_on() {
+fn ex7_every_worker_at_once_and_timers_and_sockets_go_on() {
     each_count(|runtime| {
         let count = runtime.metrics().workers;
         let all_stuck = Arc::new(Barrier::new(count));

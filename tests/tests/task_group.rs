@@ -49,7 +49,7 @@ async fn an_empty_group_is_done_at_once() {
 }
 
 #[filch::test(paused)]
-async fn the_first_error_cancels_the_others_and_nobody_need_wait_for_that() {
+async fn tg1_the_first_error_cancels_the_others_and_nobody_need_wait_for_that() {
     let (start, ledger) = (Instant::now(), Ledger::new());
     let group = TaskGroup::new();
     let line = line!() + 1;
@@ -82,7 +82,7 @@ async fn the_first_error_cancels_the_others_and_nobody_need_wait_for_that() {
 }
 
 #[filch::test(paused)]
-async fn a_panic_is_a_failure_that_keeps_name_place_and_payload() {
+async fn tg1_a_panic_is_a_failure_that_keeps_name_place_and_payload() {
     let group = TaskGroup::<()>::new();
     group.spawn(pending());
     let line = line!() + 1;
@@ -108,7 +108,7 @@ async fn a_panic_is_a_failure_that_keeps_name_place_and_payload() {
 }
 
 #[filch::test(paused)]
-async fn all_errors_are_kept_the_source_first() {
+async fn tg1_all_errors_are_kept_the_source_first() {
     let start = Instant::now();
     // In the grace period, others may fail as well.
     let group = TaskGroup::new().grace(10 * MS);
@@ -278,7 +278,7 @@ async fn several_may_wait_and_all_learn_of_the_end() {
 }
 
 #[filch::test(paused)]
-async fn children_spawn_children_until_the_group_is_joined() {
+async fn tg2_children_spawn_children_until_the_group_is_joined() {
     let (group, start) = (TaskGroup::new(), Instant::now());
     let handle = group.handle();
     let again = handle.clone();
@@ -299,7 +299,7 @@ async fn children_spawn_children_until_the_group_is_joined() {
 }
 
 #[filch::test(paused)]
-async fn a_group_that_is_dropped_aborts_its_children() {
+async fn tg2_a_group_that_is_dropped_aborts_its_children() {
     let ledger = Ledger::new();
     let group = TaskGroup::<()>::new().grace(Duration::from_secs(1));
     let token = group.token();
@@ -439,7 +439,7 @@ fn calls_that_block_are_children_too() {
 }
 
 #[test]
-fn a_cancellation_and_a_good_end_race_and_each_child_is_seen_once() {
+fn tg3_a_cancellation_and_a_good_end_race_and_each_child_is_seen_once() {
     watched(|| {
         let runtime = workers(2);
         for round in 0..500 {

@@ -37,7 +37,7 @@ fn bytes_go_both_ways_and_the_end_is_seen() -> io::Result<()> {
 }
 
 #[test]
-fn more_than_the_buffers_hold_arrives_whole() -> io::Result<()> {
+fn nt7_more_than_the_buffers_hold_arrives_whole() -> io::Result<()> {
     filch::run(async {
         let (client, mut server) = pair().await?;
         let sent: Vec<u8> = (0..8 << 20).map(|i: u32| (i ^ i >> 8 ^ i >> 16) as u8).collect();
@@ -56,7 +56,7 @@ fn more_than_the_buffers_hold_arrives_whole() -> io::Result<()> {
 }
 
 #[test]
-fn a_dropped_read_and_a_dropped_accept_take_nothing() -> io::Result<()> {
+fn nt9_a_dropped_read_and_a_dropped_accept_take_nothing() -> io::Result<()> {
     filch::run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         assert!(poll_once(pin!(listener.accept())).is_pending());
@@ -137,7 +137,7 @@ fn incoming_gives_connections_in_order() -> io::Result<()> {
 }
 
 #[test]
-fn one_task_reads_while_another_writes() -> io::Result<()> {
+fn nt6_one_task_reads_while_another_writes() -> io::Result<()> {
     filch::run(async {
         let (client, server) = pair().await?;
         let echo = filch::spawn(async move { copy(&server, &server).await });
@@ -208,7 +208,7 @@ fn borrowed_halves_work_in_one_task() -> io::Result<()> {
 }
 
 #[test]
-fn what_was_sent_before_a_half_close_is_read_and_the_other_way_stays_open() -> io::Result<()> {
+fn nt8_what_was_sent_before_a_half_close_is_read_and_the_other_way_stays_open() -> io::Result<()> {
     filch::run(async {
         let (mut client, mut server) = pair().await?;
         client.write_all(b"last words").await?;
@@ -231,7 +231,7 @@ fn what_was_sent_before_a_half_close_is_read_and_the_other_way_stays_open() -> i
 
 /// The process lives: no SIGPIPE, on the vectored path either.
 #[test]
-fn a_reset_is_an_error_for_reader_and_writer() -> io::Result<()> {
+fn nt8_a_reset_is_an_error_for_reader_and_writer() -> io::Result<()> {
     filch::run(async {
         let (mut client, server) = pair().await?;
         server.set_linger(Some(Duration::ZERO))?;
@@ -247,7 +247,7 @@ fn a_reset_is_an_error_for_reader_and_writer() -> io::Result<()> {
 }
 
 #[test]
-fn an_empty_buffer_is_not_the_end() -> io::Result<()> {
+fn nt8_an_empty_buffer_is_not_the_end() -> io::Result<()> {
     filch::run(async {
         let (mut client, mut server) = pair().await?;
         client.write_all(b"data").await?;
@@ -307,7 +307,7 @@ fn readiness_and_try() -> io::Result<()> {
 }
 
 #[test]
-fn several_tasks_wait_for_one_stream_and_all_hear() -> io::Result<()> {
+fn nt6_several_tasks_wait_for_one_stream_and_all_hear() -> io::Result<()> {
     filch::run(async {
         let (mut client, server) = pair().await?;
         let server = std::sync::Arc::new(server);
@@ -327,7 +327,7 @@ fn several_tasks_wait_for_one_stream_and_all_hear() -> io::Result<()> {
 
 /// Two tasks read through the one place for those who poll: slow, but neither is forgotten.
 #[test]
-fn two_readers_of_one_stream_both_end() -> io::Result<()> {
+fn nt6_two_readers_of_one_stream_both_end() -> io::Result<()> {
     filch::run(async {
         let (mut client, server) = pair().await?;
         let server = std::sync::Arc::new(server);

@@ -22,7 +22,7 @@ fn use_up(spare: usize) -> Vec<File> {
 }
 
 #[test]
-fn accept_waits_for_a_descriptor_and_does_not_spin() -> io::Result<()> {
+fn nt1_accept_waits_for_a_descriptor_and_does_not_spin() -> io::Result<()> {
     filch::run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut files = use_up(1);

@@ -75,7 +75,7 @@ fn each_of_many_tasks_wakes_at_its_own_nanosecond_and_in_order() {
 }
 
 #[test]
-fn zero_and_the_past_are_over_at_the_first_poll() {
+fn tm1_zero_and_the_past_are_over_at_the_first_poll() {
     paused(async {
         sleep(MS).await;
         let past = Instant::now() - MS;
@@ -93,7 +93,7 @@ fn zero_and_the_past_are_over_at_the_first_poll() {
 }
 
 #[test]
-fn the_longest_durations_never_end_and_never_panic() {
+fn tm1_the_longest_durations_never_end_and_never_panic() {
     const TEN_YEARS: Duration = Duration::from_secs(86_400 * 3650);
     paused(async {
         let far = Instant::now() + Duration::MAX;
@@ -144,7 +144,7 @@ fn reset_moves_the_deadline_of_a_task_that_waits() {
 }
 
 #[test]
-fn reset_to_the_past_wakes() {
+fn tm1_reset_to_the_past_wakes() {
     paused(async {
         let start = Instant::now();
         let mut moved = sleep(10 * MS);
@@ -164,7 +164,7 @@ fn reset_to_the_past_wakes() {
 }
 
 #[test]
-fn a_sleep_wakes_the_task_that_polled_it_last() {
+fn tm7_a_sleep_wakes_the_task_that_polled_it_last() {
     paused(async {
         let start = Instant::now();
         let mut moved = sleep(10 * MS);
@@ -185,7 +185,7 @@ fn a_sleep_wakes_the_task_that_polled_it_last() {
 }
 
 #[test]
-fn a_dropped_sleep_is_gone() {
+fn tm5_a_dropped_sleep_is_gone() {
     paused(async {
         for _ in 0..1_000 {
             let mut dropped = sleep(MS);
@@ -214,7 +214,7 @@ fn a_timeout_ends_at_its_limit_or_with_its_value() {
 }
 
 #[test]
-fn a_value_that_is_ready_at_the_deadline_wins() {
+fn wf1_a_value_that_is_ready_at_the_deadline_wins() {
     paused(async {
         for _ in 0..10 {
             let deadline = Instant::now() + 10 * MS;
@@ -258,7 +258,7 @@ fn glutton() -> impl Future<Output = ()> {
 }
 
 #[test]
-fn a_future_that_spends_the_whole_budget_still_times_out() {
+fn wf1_a_future_that_spends_the_whole_budget_still_times_out() {
     paused(async {
         let is_polled = Arc::new(AtomicBool::new(false));
         let glutton = filch::spawn({
@@ -300,7 +300,7 @@ fn ticks_come_at_every_multiple_of_the_period() {
 }
 
 #[test]
-fn missed_ticks_are_treated_as_the_table_says() {
+fn tm6_missed_ticks_are_treated_as_the_table_says() {
     let cases: [(MissedTick, &[u32]); 3] = [
         (MissedTick::Burst, &[0, 35, 35, 35, 40, 50, 60]),
         (MissedTick::Delay, &[0, 35, 45, 55, 65]),
@@ -331,7 +331,7 @@ fn missed_ticks_are_treated_as_the_table_says() {
 }
 
 #[test]
-fn ticks_of_a_task_that_stalls_for_ten_periods() {
+fn tm6_ticks_of_a_task_that_stalls_for_ten_periods() {
     let count = |missed| {
         paused(async move {
             let mut interval = interval(10 * MS);
@@ -425,7 +425,7 @@ fn advance_moves_the_clock_in_one_step_and_lets_the_woken_run() {
 }
 
 #[test]
-fn advance_to_the_end_of_time_fires_what_ends_and_nothing_else() {
+fn tm1_advance_to_the_end_of_time_fires_what_ends_and_nothing_else() {
     paused(async {
         let mut long = sleep(Duration::from_secs(1 << 32));
         let mut never = sleep(Duration::MAX);

@@ -71,7 +71,7 @@ fn halves_end_the_stream_when_the_writing_one_is_dropped() -> io::Result<()> {
 }
 
 #[test]
-fn a_peer_that_is_gone_is_an_error_and_no_signal() -> io::Result<()> {
+fn nt8_a_peer_that_is_gone_is_an_error_and_no_signal() -> io::Result<()> {
     filch::run(async {
         let (mut one, two) = UnixStream::pair()?;
         drop(two);

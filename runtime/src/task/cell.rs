@@ -21,7 +21,7 @@ use super::raw::{Done, Header, Ran, Runnable, Schedule, Table, TaskPtr};
 use super::state::{Completed, State};
 use super::{Birth, waker};
 use crate::blocks;
-use crate::shim::UnsafeCell;
+use crate::shim::{UnsafeCell, loses_wake_up};
 use crate::util::wake::{drop_payload, guarded};
 
 #[repr(C)]
@@ -212,7 +212,7 @@ impl<F: Future + 'static, S: Schedule + 'static> Ended<F, S> {
         if wake_join {
             // SAFETY: the waker is set, and whoever set DONE takes it ("the join waker slot" in `state`).
             let waker = cell.header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
-            if let Some(waker) = waker {
+            if let Some(waker) = waker.filter(|_| !loses_wake_up()) {
                 guarded("the waker of a join handle", || waker.wake());
             }
         }

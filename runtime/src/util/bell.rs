@@ -7,7 +7,7 @@
 
 use std::task::Waker;
 
-use crate::shim::Mutex;
+use crate::shim::{Mutex, loses_wake_up};
 
 #[derive(Default)]
 pub(crate) struct Bell(Mutex<State>);
@@ -34,7 +34,7 @@ impl Bell {
             state.rung = true;
             if state.awake { None } else { state.parent.take() }
         };
-        if let Some(parent) = parent {
+        if let Some(parent) = parent.filter(|_| !loses_wake_up()) {
             parent.wake();
         }
     }

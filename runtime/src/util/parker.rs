@@ -17,6 +17,7 @@
 use std::time::{Duration, Instant};
 
 use crate::shim::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::shim::loses_wake_up;
 use crate::shim::owner::AtomicU32;
 use crate::shim::thread::{self, Thread};
 
@@ -96,7 +97,9 @@ impl Parker {
         // Ordering: Release pairs with the Acquire of the swap in `take`.
         match self.state.swap(NOTIFIED, AcqRel) {
             PARKED => {
-                self.thread.unpark();
+                if !loses_wake_up() {
+                    self.thread.unpark();
+                }
                 Unpark::Done
             }
             POLLING => Unpark::WakeReactor,

@@ -59,7 +59,7 @@ fn a_sleep_that_is_dropped_is_gone() {
 }
 
 #[test]
-fn a_timeout_that_is_dropped_drops_what_is_in_it() {
+fn wf2_a_timeout_that_is_dropped_drops_what_is_in_it() {
     everywhere(async || {
         let (ledger, mut rounds) = (Ledger::new(), 0);
         at_every_await(async |trial| {
@@ -127,7 +127,7 @@ fn a_lookup_that_is_dropped_leaves_the_pool_usable() {
 }
 
 #[test]
-fn an_accept_that_is_dropped_loses_no_connection() {
+fn nt9_an_accept_that_is_dropped_loses_no_connection() {
     everywhere(async || {
         let listener = filch::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

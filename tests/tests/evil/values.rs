@@ -26,7 +26,7 @@ pub(crate) fn evil_values<T>(least: usize, scene: impl Fn(&Evil) -> T + Send + '
 }
 
 #[test]
-fn in_a_channel() {
+fn tk8_in_a_channel() {
     evil_values(6, |evil| {
         let (tx, rx) = bounded(3);
         for id in 0..3 {
@@ -49,7 +49,7 @@ fn in_a_channel() {
 }
 
 #[test]
-fn in_an_unbounded_channel() {
+fn tk8_in_an_unbounded_channel() {
     evil_values(5, |evil| {
         let (tx, rx) = unbounded();
         for id in 0..40 {
@@ -66,7 +66,7 @@ fn in_an_unbounded_channel() {
 }
 
 #[test]
-fn in_a_rendezvous() {
+fn tk8_in_a_rendezvous() {
     evil_values(3, |evil| {
         let (tx, rx) = rendezvous();
         let mut send = Box::pin(tx.send(evil.value(1)));
@@ -83,7 +83,7 @@ fn in_a_rendezvous() {
 }
 
 #[test]
-fn in_a_send_that_is_dropped_in_line() {
+fn tk8_in_a_send_that_is_dropped_in_line() {
     evil_values(3, |evil| {
         let (tx, rx) = bounded(1);
         tx.try_send(evil.value(0)).unwrap();
@@ -101,7 +101,7 @@ fn in_a_send_that_is_dropped_in_line() {
 }
 
 #[test]
-fn in_a_oneshot() {
+fn tk8_in_a_oneshot() {
     evil_values(3, |evil| {
         for receiver_first in [false, true] {
             let (tx, rx) = oneshot::channel();
@@ -119,7 +119,7 @@ fn in_a_oneshot() {
 }
 
 #[test]
-fn in_a_broadcast() {
+fn tk8_in_a_broadcast() {
     evil_values(7, |evil| {
         let (tx, mut one) = broadcast::channel(2);
         let (mut two, mut slow) = (tx.subscribe(), tx.subscribe());
@@ -182,7 +182,7 @@ queues! {
 }
 
 #[test]
-fn in_a_pool() {
+fn tk8_in_a_pool() {
     evil_values(2, |evil| {
         let maker = evil.clone();
         let pool = Pool::builder(2).max_idle(1).build(move || maker.value(1));
@@ -199,7 +199,7 @@ fn in_a_pool() {
 }
 
 #[test]
-fn in_a_watch() {
+fn tk8_in_a_watch() {
     evil_values(5, |evil| {
         let (tx, mut rx) = watch::channel(evil.value(0));
         tolerating(|| tx.send(evil.value(1)).unwrap_or_else(drop));
@@ -226,7 +226,7 @@ fn in_a_watch() {
 }
 
 #[test]
-fn in_a_once_cell() {
+fn tk8_in_a_once_cell() {
     evil_values(2, |evil| {
         let cell = OnceCell::new();
         // One that fails, with a value on its hands.

@@ -128,7 +128,7 @@ pub(crate) fn hostile(scene: impl Fn(&Stage<'_>) + Send + 'static) {
 }
 
 #[test]
-fn semaphore() {
+fn tk8_semaphore() {
     for semaphore in [Semaphore::new, Semaphore::fair] {
         hostile(move |stage| {
             let semaphore = Arc::new(semaphore(0));
@@ -147,7 +147,7 @@ fn semaphore() {
 }
 
 #[test]
-fn semaphore_that_is_closed() {
+fn tk8_semaphore_that_is_closed() {
     hostile(|stage| {
         let semaphore = Arc::new(Semaphore::new(0));
         let one = semaphore.clone();
@@ -161,7 +161,7 @@ fn semaphore_that_is_closed() {
 }
 
 #[test]
-fn lock() {
+fn tk8_lock() {
     for lock in [Lock::new, Lock::fair] {
         hostile(move |stage| {
             let lock = Arc::new(lock(0));
@@ -179,7 +179,7 @@ fn lock() {
 }
 
 #[test]
-fn rw_lock() {
+fn tk8_rw_lock() {
     hostile(|stage| {
         let lock = Arc::new(RwLock::new(0));
         let one = lock.clone();
@@ -201,7 +201,7 @@ fn rw_lock() {
 }
 
 #[test]
-fn condition() {
+fn tk8_condition() {
     hostile(|stage| {
         let both = Arc::new((Lock::new(()), Condition::new()));
         let one = both.clone();
@@ -217,7 +217,7 @@ fn condition() {
 }
 
 #[test]
-fn notify() {
+fn tk8_notify() {
     for notifies in [Notify::notify_one, Notify::notify_last, Notify::notify_waiters] {
         hostile(move |stage| {
             let notify = Arc::new(Notify::new());
@@ -243,7 +243,7 @@ fn notify() {
 }
 
 #[test]
-fn event() {
+fn tk8_event() {
     hostile(|stage| {
         let event = Arc::new(Event::new());
         let one = event.clone();
@@ -259,7 +259,7 @@ fn event() {
 }
 
 #[test]
-fn barrier() {
+fn tk8_barrier() {
     hostile(|stage| {
         let barrier = Arc::new(Barrier::new(4));
         let one = barrier.clone();
@@ -280,7 +280,7 @@ fn barrier() {
 }
 
 #[test]
-fn atomic_wait() {
+fn tk8_atomic_wait() {
     hostile(|stage| {
         let value = Arc::new(AtomicWait::new(0));
         let one = value.clone();
@@ -295,7 +295,7 @@ fn atomic_wait() {
 }
 
 #[test]
-fn once_cell() {
+fn tk8_once_cell() {
     hostile(|stage| {
         let cell = Arc::new(OnceCell::new());
         let one = cell.clone();
@@ -310,7 +310,7 @@ fn once_cell() {
 }
 
 #[test]
-fn once_cell_whose_maker_gives_up() {
+fn tk8_once_cell_whose_maker_gives_up() {
     hostile(|stage| {
         let cell = Arc::new(OnceCell::new());
         let one = cell.clone();
@@ -325,7 +325,7 @@ fn once_cell_whose_maker_gives_up() {
 }
 
 #[test]
-fn pool() {
+fn tk8_pool() {
     hostile(|stage| {
         let pool = Arc::new(Pool::new(1, || 7));
         let one = pool.clone();
@@ -394,7 +394,7 @@ queues! {
 }
 
 #[test]
-fn channel_recv() {
+fn tk8_channel_recv() {
     for make in [|| bounded(4), unbounded, rendezvous] {
         receivers(make);
     }
@@ -423,7 +423,7 @@ fn receivers(make: fn() -> (Sender<u8>, Receiver<u8>)) {
 }
 
 #[test]
-fn rendezvous_send() {
+fn tk8_rendezvous_send() {
     hostile(|stage| {
         let (tx, rx) = rendezvous();
         let (one, other) = (tx.clone(), rx.clone());
@@ -438,7 +438,7 @@ fn rendezvous_send() {
 }
 
 #[test]
-fn select() {
+fn tk8_select() {
     hostile(|stage| {
         let ((tx, rx), (to, from)) = (bounded(2), rendezvous::<u8>());
         let (one, other) = (tx.clone(), from.clone());
@@ -465,7 +465,7 @@ fn select() {
 }
 
 #[test]
-fn channel_send() {
+fn tk8_channel_send() {
     hostile(|stage| {
         let (tx, rx) = bounded(1);
         tx.try_send(1).unwrap();
@@ -485,7 +485,7 @@ fn channel_send() {
 }
 
 #[test]
-fn channel_that_is_closed() {
+fn tk8_channel_that_is_closed() {
     hostile(|stage| {
         let (tx, rx) = bounded::<u8>(1);
         tx.try_send(1).unwrap();
@@ -503,7 +503,7 @@ fn channel_that_is_closed() {
 }
 
 #[test]
-fn oneshot_ends() {
+fn tk8_oneshot_ends() {
     hostile(|stage| {
         let (tx, rx) = oneshot::channel();
         let mut tx = Some(tx);
@@ -518,7 +518,7 @@ fn oneshot_ends() {
 }
 
 #[test]
-fn watch_changed() {
+fn tk8_watch_changed() {
     hostile(|stage| {
         let (tx, rx) = watch::channel(0);
         let tx = Arc::new(tx);
@@ -549,7 +549,7 @@ fn watch_changed() {
 }
 
 #[test]
-fn broadcast_recv() {
+fn tk8_broadcast_recv() {
     hostile(|stage| {
         let (tx, _) = broadcast::channel(16);
         let tx = Arc::new(tx);
@@ -569,7 +569,7 @@ fn broadcast_recv() {
 }
 
 #[test]
-fn broadcast_closed() {
+fn tk8_broadcast_closed() {
     hostile(|stage| {
         let (tx, rx) = broadcast::channel::<u8>(1);
         let tx = Arc::new(tx);

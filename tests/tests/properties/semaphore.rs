@@ -124,7 +124,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn permits_are_given_out_as_the_rule_says(steps in prop::collection::vec(step(), 0..60)) {
+    fn sm2_permits_are_given_out_as_the_rule_says(steps in prop::collection::vec(step(), 0..60)) {
         play(steps, false);
     }
 
@@ -134,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn all_who_wait_learn_of_the_end(
+    fn sm3_all_who_wait_learn_of_the_end(
         before in prop::collection::vec(step(), 0..30),
         after in prop::collection::vec(step(), 0..20),
     ) {

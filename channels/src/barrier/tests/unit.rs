@@ -159,7 +159,7 @@ fn pass_or_give_up(barrier: &Barrier) -> Option<BarrierWaitResult> {
 
 /// BA1: parties that come and go, over a hundred rounds: one leader in each, and nobody passes alone.
 #[test]
-fn a_hundred_rounds_with_parties_that_give_up() {
+fn ba1_a_hundred_rounds_with_parties_that_give_up() {
     let barrier = Arc::new(Barrier::new(3));
     let leaders = AtomicU64::new(0);
     thread::scope(|scope| {

@@ -268,7 +268,7 @@ mod model {
     use super::*;
 
     #[test]
-    fn a_send_that_wraps_meets_a_slow_receiver() {
+    fn bc1_a_send_that_wraps_meets_a_slow_receiver() {
         shim::model(|| {
             let ledger = Ledger::new();
             let (tx, mut rx) = channel(1);

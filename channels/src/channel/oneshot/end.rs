@@ -12,8 +12,8 @@ use std::task::Waker;
 
 use crate::channel::error::RecvError;
 use crate::shim::Ordering::{AcqRel, Acquire, Release};
-use crate::shim::UnsafeCell;
 use crate::shim::task::AtomicU8;
+use crate::shim::{UnsafeCell, loses_wake_up};
 use crate::waker_slot::WakerSlot;
 
 /// The cell holds a message. Set together with `DONE`; the message is then the receiver's.
@@ -309,7 +309,7 @@ impl<T> SenderEnd<T> {
             // From here on the receiver may have freed the allocation: only locals are touched. Our own waker
             // is dropped last, also when the other one panics.
             let _watcher = watcher.map(ManuallyDrop::into_inner);
-            if let Some(waiter) = waiter {
+            if let Some(waiter) = waiter.filter(|_| !loses_wake_up()) {
                 waiter.wake();
             }
             return Ok(());
@@ -368,7 +368,7 @@ impl<T> ReceiverEnd<T> {
                 Ok(()) => {
                     // The sender may free the allocation from here on: only locals are touched.
                     let _waiter = waiter.map(ManuallyDrop::into_inner);
-                    if let Some(watcher) = watcher {
+                    if let Some(watcher) = watcher.filter(|_| !loses_wake_up()) {
                         watcher.wake();
                     }
                     return Ok(());
@@ -376,7 +376,7 @@ impl<T> ReceiverEnd<T> {
                 Err((end, now)) => (self, state) = (end, now),
             }
         }
-        if let Some(watcher) = watcher {
+        if let Some(watcher) = watcher.filter(|_| !loses_wake_up()) {
             // Not out of the allocation yet; that is for the caller, also if this panics.
             let _ = catch_unwind(AssertUnwindSafe(|| watcher.wake()));
         }

@@ -38,7 +38,7 @@ mod unit {
     }
 
     #[test]
-    fn every_end_has_its_error() {
+    fn os2_every_end_has_its_error() {
         let (tx, mut rx) = channel::<u8>();
         assert_eq!(rx.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
         assert_eq!(rx.recv_deadline(std::time::Instant::now()), Err(RecvTimeoutError::Timeout));
@@ -152,7 +152,7 @@ mod unit {
     }
 
     #[test]
-    fn each_message_is_dropped_once_in_every_order() {
+    fn os2_each_message_is_dropped_once_in_every_order() {
         let ledger = Ledger::new();
         let (tx, rx) = channel();
         tx.send(ledger.message(0)).unwrap();
@@ -207,7 +207,7 @@ mod model {
     use super::*;
 
     #[test]
-    fn send_meets_recv() {
+    fn os1_send_meets_recv() {
         shim::model(|| {
             let ledger = Ledger::new();
             let (tx, rx) = channel();
@@ -220,7 +220,7 @@ mod model {
     }
 
     #[test]
-    fn send_meets_close_and_a_last_look() {
+    fn os1_send_meets_close_and_a_last_look() {
         shim::model(|| {
             let ledger = Ledger::new();
             let (tx, mut rx) = channel();
@@ -234,7 +234,7 @@ mod model {
     }
 
     #[test]
-    fn send_meets_drop_after_a_poll() {
+    fn os1_send_meets_drop_after_a_poll() {
         for changes in 0..2 {
             shim::model(move || {
                 let ledger = Ledger::new();
@@ -257,7 +257,7 @@ mod model {
     }
 
     #[test]
-    fn send_meets_a_change_of_waker() {
+    fn os1_send_meets_a_change_of_waker() {
         for changes in 1..=3 {
             shim::model(move || {
                 let (tx, mut rx) = channel();

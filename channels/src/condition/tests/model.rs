@@ -12,7 +12,7 @@ fn shared() -> Shared {
 
 /// Whoever changes the value after the waiter gave the lock back notifies it: nothing is lost in between.
 #[test]
-fn model_wait_against_notify() {
+fn cv1_model_wait_against_notify() {
     for blocking in [false, true] {
         model(move || {
             let shared = shared();
@@ -48,7 +48,7 @@ fn wait_once(lock: &Arc<Lock<usize>>, condition: &Arc<Condition>) -> Waiting {
 
 /// One of two is notified and dropped at the same time: the other is notified, or nobody needed to be.
 #[test]
-fn model_notify_against_cancel() {
+fn cv1_model_notify_against_cancel() {
     model(|| {
         let (lock, condition) = (Arc::new(Lock::new(0)), Arc::new(Condition::new()));
         let first = wait_once(&lock, &condition);
@@ -68,7 +68,7 @@ fn model_notify_against_cancel() {
 
 /// The one that was notified is dropped while it waits for the lock.
 #[test]
-fn model_cancel_while_the_lock_is_taken_again() {
+fn cv1_model_cancel_while_the_lock_is_taken_again() {
     model(|| {
         let (lock, condition) = (Arc::new(Lock::new(0)), Arc::new(Condition::new()));
         let mut first = wait_once(&lock, &condition);

@@ -28,7 +28,7 @@ fn model_hands_over_the_value() {
 }
 
 #[test]
-fn model_unlock_against_cancel() {
+fn lk1_model_unlock_against_cancel() {
     for fair in [false, true] {
         model(move || {
             let lock = Arc::new(if fair { Lock::fair(0) } else { Lock::new(0) });

@@ -5,7 +5,7 @@ use crate::shim::{model, thread};
 
 /// Listen, look, set: the listener was created before the flag was looked at, so no setting is missed.
 #[test]
-fn model_listen_look_set() {
+fn ev1_model_listen_look_set() {
     for all in [false, true] {
         model(move || {
             let shared = Arc::new((AtomicUsize::new(0), Notify::new()));
@@ -27,7 +27,7 @@ fn model_listen_look_set() {
 }
 
 #[test]
-fn model_notify_one_to_a_listener_that_goes() {
+fn ev2_model_notify_one_to_a_listener_that_goes() {
     model(|| {
         let notify = Arc::new(Notify::new());
         let mut first = notified(&notify);

@@ -15,7 +15,7 @@ fn write(lock: &Locked) -> thread::JoinHandle<()> {
 }
 
 #[test]
-fn model_writers_and_a_reader() {
+fn rw1_model_writers_and_a_reader() {
     model(|| {
         let lock = Arc::new(RwLock::new(0));
         let writer = write(&lock);
@@ -32,7 +32,7 @@ fn model_writers_and_a_reader() {
 }
 
 #[test]
-fn model_each_policy() {
+fn rw1_model_each_policy() {
     for policy in policies() {
         model(move || {
             let lock = Arc::new(RwLock::with_policy(0, policy));
@@ -51,7 +51,7 @@ fn model_each_policy() {
 
 /// A writer in line is dropped while the reader before it leaves: the reader behind it gets in.
 #[test]
-fn model_release_against_a_writer_that_goes() {
+fn rw2_model_release_against_a_writer_that_goes() {
     for policy in policies() {
         model(move || {
             let lock = Arc::new(RwLock::with_policy(0, policy));
@@ -106,7 +106,7 @@ fn model_upgrade_against_cancel() {
 }
 
 #[test]
-fn model_downgrade_lets_readers_in() {
+fn rw2_model_downgrade_lets_readers_in() {
     model(|| {
         let lock = Arc::new(RwLock::new(0));
         let mut writer = lock.clone().try_write_owned().unwrap();

@@ -26,7 +26,7 @@ fn model_acquire_release_cancel() {
 /// Many permits are wanted, come one by one, and the request is dropped meanwhile: the small one gets
 /// through.
 #[test]
-fn model_acquire_many_cancel() {
+fn sm1_model_acquire_many_cancel() {
     model(|| {
         let semaphore = Arc::new(Semaphore::fair(0));
         let mut big = Box::pin(semaphore.clone().acquire_many_owned(2));

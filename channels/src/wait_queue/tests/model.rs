@@ -91,7 +91,7 @@ fn model_cancel_passes_the_invitation_on() {
 
 /// The first waiter wants more than there is; when it goes, the smaller one behind it fits.
 #[test]
-fn model_cancel_of_a_big_request_lets_the_small_one_in() {
+fn sm1_model_cancel_of_a_big_request_lets_the_small_one_in() {
     model(|| {
         let pool = Arc::new(Pool::fair(1));
         let mut big = claim(&pool, 3);

@@ -186,7 +186,7 @@ fn the_last_waker_counts() {
 
 /// A hog takes the unit back before the waiter comes, again and again.
 #[test]
-fn a_waiter_is_overtaken_sixteen_times_at_most() {
+fn lk2_a_waiter_is_overtaken_sixteen_times_at_most() {
     let pool = Arc::new(Pool::new(1));
     let mut hog = 1;
     assert!(pool.try_take(1));
@@ -210,7 +210,7 @@ fn a_waiter_is_overtaken_sixteen_times_at_most() {
 
 /// Each of 8 waiters gets its turn although the releaser takes the unit back at once every time.
 #[test]
-fn eight_waiters_behind_a_hog_are_served() {
+fn lk2_eight_waiters_behind_a_hog_are_served() {
     let pool = Arc::new(Pool::new(1));
     assert!(pool.try_take(1));
     let mut futures: Vec<_> = (0..8).map(|_| claim(&pool, 1)).collect();

@@ -173,7 +173,7 @@ fn a_refused_datagram_wakes_the_reader() {
 /// A socket with an event pending is closed, and the next one gets its descriptor number and its place in the
 /// table: neither a look nor a lookup by the old token, as for an event of a batch under way, finds the new one.
 #[test]
-fn a_stale_event_does_not_reach_the_next_socket_of_that_number() {
+fn nt4_a_stale_event_does_not_reach_the_next_socket_of_that_number() {
     let reactor = Reactor::new().unwrap();
     let (old, mut old_peer) = pair();
     let number = old.as_raw_fd();

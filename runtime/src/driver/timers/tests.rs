@@ -169,7 +169,7 @@ mod unit {
 
 /// A timer is inserted while the owner goes to sleep: either it sleeps no longer, or it is told (never both).
 #[test]
-fn model_insert_against_park() {
+fn tm2_model_insert_against_park() {
     model(|| {
         let (shard, told) = told();
         let inserter = {
@@ -188,7 +188,7 @@ fn model_insert_against_park() {
 /// The owner wakes and parks again between two inserts. For whichever sleep is its last: it is not too long,
 /// or there was an insert that told it so during that sleep or before.
 #[test]
-fn model_two_inserts_against_two_parks() {
+fn tm2_model_two_inserts_against_two_parks() {
     model(|| {
         let (shard, told) = told();
         let inserters = [20, 10].map(|deadline| {
@@ -210,7 +210,7 @@ fn model_two_inserts_against_two_parks() {
 
 /// A cancelled timer has either fired or not, and both sides agree.
 #[test]
-fn model_cancel_against_fire() {
+fn tm3_model_cancel_against_fire() {
     model(|| {
         let shard = shard();
         let (count, waker) = waker();
@@ -229,7 +229,7 @@ fn model_cancel_against_fire() {
 
 /// Two workers fire one shard, while the timer is given another waker: one wake, of the waker that was there.
 #[test]
-fn model_update_waker_against_two_who_fire() {
+fn tm3_model_update_waker_against_two_who_fire() {
     model(|| {
         let shard = shard();
         let ((old_count, old), (new_count, new)) = (waker(), waker());
@@ -257,7 +257,7 @@ fn model_update_waker_against_two_who_fire() {
 
 /// A timer is moved to later while it fires: it fires once, then or later.
 #[test]
-fn model_reset_against_fire() {
+fn tm3_model_reset_against_fire() {
     model(|| {
         let shard = shard();
         let (count, waker) = waker();

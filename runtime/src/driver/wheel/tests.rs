@@ -182,7 +182,7 @@ fn run(seed: u64, start: u64, jump: u64, steps: u32) {
 }
 
 #[test]
-fn agrees_with_a_sorted_map_wherever_the_clock_starts() {
+fn tm4_agrees_with_a_sorted_map_wherever_the_clock_starts() {
     let rounds = if cfg!(debug_assertions) { 60 } else { 2_000 };
     for seed in 0..rounds {
         let mut random = Random(!seed);

@@ -47,7 +47,7 @@ fn drain(queue: &mut LocalQueue<Token>) -> Vec<usize> {
 }
 
 #[test]
-fn model_queue_owner_against_two_stealers() {
+fn ex2_model_queue_owner_against_two_stealers() {
     model(|| {
         let (mut queue, stealer) = queue::new();
         (0..2).for_each(|i| queue.push(Token(i)).unwrap());
@@ -71,7 +71,7 @@ fn drain_one(queue: &mut LocalQueue<Token>) -> Vec<usize> {
 }
 
 #[test]
-fn model_queue_full_ring_goes_round_under_a_stealer() {
+fn ex3_model_queue_full_ring_goes_round_under_a_stealer() {
     model(|| {
         let (mut queue, stealer) = queue::new();
         (0..CAPACITY).for_each(|i| queue.push(Token(i)).unwrap());
@@ -92,7 +92,7 @@ fn model_queue_full_ring_goes_round_under_a_stealer() {
 }
 
 #[test]
-fn model_queue_overflow_against_a_stealer() {
+fn ex2_model_queue_overflow_against_a_stealer() {
     model(|| {
         let (mut queue, stealer) = queue::new();
         (0..CAPACITY).for_each(|i| queue.push(Token(i)).unwrap());
@@ -430,7 +430,7 @@ fn model_promise_a_push_by_a_worker_to_its_own_queue() {
 }
 
 #[test]
-fn model_promise_the_last_searcher_sends_the_next() {
+fn ex1_model_promise_the_last_searcher_sends_the_next() {
     // Task 1 waits for task 2: its worker is stuck, and the other must have been woken for the rest.
     model(|| {
         let (world, queues) = World::new(2, 2);

@@ -45,7 +45,7 @@ impl Gate {
 }
 
 #[test]
-fn model_wake_against_end_of_poll() {
+fn tk1_model_wake_against_end_of_poll() {
     model(|| {
         let (bench, gate) = (Bench::new(), Gate::new(1));
         let handle = bench.spawn(Gate::future(&gate));
@@ -69,7 +69,7 @@ fn model_wake_against_end_of_poll() {
 }
 
 #[test]
-fn model_wakes_by_reference_of_a_scheduled_task() {
+fn tk2_model_wakes_by_reference_of_a_scheduled_task() {
     model(|| {
         let (bench, gate) = (Bench::new(), Gate::new(2));
         let handle = bench.spawn(Gate::future(&gate));
@@ -149,7 +149,7 @@ fn model_wakes_by_value_beyond_saturation_are_no_use_after_free() {
 }
 
 #[test]
-fn model_wakers_dropped_against_completion_and_handle() {
+fn tk3_model_wakers_dropped_against_completion_and_handle() {
     model(|| {
         let (bench, gate) = (Bench::new(), Gate::new(1));
         let (in_future, in_output) = (Arc::new(()), Arc::new(()));

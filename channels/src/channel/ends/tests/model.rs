@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn the_last_message_comes_before_the_end() {
+fn ch1_the_last_message_comes_before_the_end() {
     shim::model(|| {
         let (tx, rx) = bounded(1);
         let sender = thread::spawn(move || block_on(tx.send(1)).unwrap());
@@ -15,7 +15,7 @@ fn the_last_message_comes_before_the_end() {
 }
 
 #[test]
-fn a_receive_that_is_cancelled_passes_its_wake_up_on() {
+fn ch2_a_receive_that_is_cancelled_passes_its_wake_up_on() {
     shim::model(|| {
         let (tx, rx) = bounded(1);
         let other = rx.clone();
@@ -31,7 +31,7 @@ fn a_receive_that_is_cancelled_passes_its_wake_up_on() {
 }
 
 #[test]
-fn the_last_receiver_meets_the_first_message() {
+fn ch3_the_last_receiver_meets_the_first_message() {
     shim::model(|| {
         let ledger = Ledger::new();
         let (tx, rx) = bounded(1);

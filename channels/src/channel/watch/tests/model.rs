@@ -7,7 +7,7 @@ use crate::test_util::Count;
 
 /// WA1: two receivers, one a task and one a thread, and a value sent just before the sender goes.
 #[test]
-fn model_the_last_value_is_seen() {
+fn wa1_model_the_last_value_is_seen() {
     model(|| {
         let (tx, mut task) = channel(0);
         let mut blocked = task.clone();
@@ -30,7 +30,7 @@ fn model_the_last_value_is_seen() {
 
 /// One receiver stops to wait while a value is sent: the other hears of it, and both see it.
 #[test]
-fn model_send_and_cancel() {
+fn wa1_model_send_and_cancel() {
     model(|| {
         let (tx, mut given_up) = channel(0);
         let mut stays = given_up.clone();

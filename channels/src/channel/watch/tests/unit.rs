@@ -165,7 +165,7 @@ fn a_stream_of_the_newest() {
 
 /// WA2, first half: a value can be sent by a thread that has borrowed the one before.
 #[test]
-fn sending_under_a_borrow() {
+fn wa2_sending_under_a_borrow() {
     let ledger = Ledger::new();
     let (tx, mut rx) = channel(ledger.message(0));
     let (old, again) = (rx.borrow(), tx.borrow());
@@ -301,7 +301,7 @@ fn a_waker_that_panics_does_not_keep_the_others_asleep() {
 }
 
 #[test]
-fn versions_wrap() {
+fn wa2_versions_wrap() {
     let (tx, mut rx) = channel(0);
     tx.shared.word.store(0_usize.wrapping_sub(ONE), Relaxed);
     rx.mark_unchanged();
