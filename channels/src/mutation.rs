@@ -1,7 +1,8 @@
 //! Layer 0, in models only. Weakens one memory ordering, or loses one wake-up, to see whether a model notices.
 //!
-//! Owns the choice, which is made at run time by the site, `file:line:column`, so that one build serves for all. Called
-//! by `sync.rs` in every operation; `cargo run -p filch-tests --bin mutate` sets the two variables, and keeps the score.
+//! Owns the choice, which is made at run time by the site, `file:line:column`, so that one build serves for all.
+//! Called by `sync.rs` in every operation; `cargo run -p filch-tests --bin mutate` sets the variables, and keeps
+//! the score.
 //!
 //! * `FILCH_SITES=PATH`: each site that is passed is written to that file, once, with its operation and orderings.
 //! * `FILCH_MUTATE="SITE HOW"`: at that site, what `HOW` says; see [`Mutant::order`], [`lost`].

@@ -106,7 +106,7 @@ fn tk7_tasks_that_panic_leave_no_memory() {
     is_flat(64 << 10, move || {
         for round in 0..2_000_u32 {
             let task = runtime.spawn(async move {
-                let _on_the_stack = vec![0_u8; 100];
+                let _on_the_heap = Box::new([0_u8; 100]);
                 assert!(round == u32::MAX, "as planned");
             });
             assert!(task.join_blocking().unwrap_err().is_panic());
@@ -183,10 +183,11 @@ fn nt10_connections_leave_no_memory() {
 #[test]
 fn bp3_jobs_and_files_leave_no_memory() {
     std::panic::set_hook(Box::new(|_| ()));
-    let runtime = workers(2);
+    // Few threads, all of which are there after the first round: each has memory of its own.
+    let runtime = filch::Builder::new().workers(2).blocking_threads(4).build().unwrap();
     let path = std::env::temp_dir().join(format!("filch-alloc-{}", std::process::id()));
     let kept = path.clone();
-    is_flat(8 << 10, move || {
+    is_flat(64 << 10, move || {
         runtime.block_on(async {
             for number in 0..500_u32 {
                 let job = filch::spawn_blocking(move || assert!(number % 5 != 0, "as planned"));

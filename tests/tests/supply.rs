@@ -1,5 +1,5 @@
-//! The promise: what comes in from outside is what `deny.toml` allows. `cargo deny` knows more, advisories above all; this
-//! needs the lockfile only.
+//! The promise: what comes in from outside is what `deny.toml` allows. `cargo deny` knows more, advisories above all;
+//! this needs the lockfile only.
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;

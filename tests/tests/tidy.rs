@@ -77,7 +77,9 @@ const RUNTIME_ROOMS: &[Room] = &[
 
 const CHANNELS_ROOMS: &[Room] = &[
     // `super` in a macro that is used one module further in.
-    Room("sync", &["root"]),
+    // `mutation` is a part of `sync`, in models only.
+    Room("sync", &["root", "mutation"]),
+    Room("mutation", &["root"]),
     // One edge goes up: at the end of a poll the probe asks the wait queue to settle what it granted.
     Room("probe", &["sync", "wait_queue", "holder"]),
     Room("holder", &["sync", "probe"]),

@@ -1,12 +1,13 @@
 //! The ordering-mutation score: how many weakened memory orderings and lost wake-ups the models notice.
 //!
-//! Owns the list of mutants, the journal, and the score. One build of both libraries' models serves for all: each mutant
-//! is chosen at run time by the variable `FILCH_MUTATE`, as `channels/src/mutation.rs` says. First each model runs once
-//! as it is, and notes the sites that it passes; then each mutant runs through the models that pass its site, quickest
-//! first, with few preemptions before many, until one fails. The journal in `target/mutate/` is gone on with.
+//! Owns the list of mutants, the journal, and the score. One build of both libraries' models serves for all: each
+//! mutant is chosen at run time by the variable `FILCH_MUTATE`, as `channels/src/mutation.rs` says. First each model
+//! runs once as it is, and notes the sites that it passes; then each mutant runs through the models that pass its
+//! site, quickest first, with few preemptions before many, until one fails. The journal in `target/mutate/` is gone
+//! on with.
 //!
-//! A mutant is *caught* if a model fails, *survives* if all end well, and is *undecided* if none failed and some had not
-//! ended in their time; the last two count against the score.
+//! A mutant is *caught* if a model fails, *survives* if all end well, and is *undecided* if none failed and some had
+//! not ended in their time; the last two count against the score.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -93,8 +94,8 @@ struct Mutant {
 }
 
 /// Every way to weaken what stands at a site, which is written there as `load Acquire`, or `compare_exchange AcqRel
-/// Relaxed`. What loom does not tell apart is left out: it takes a `SeqCst` access for one that is `AcqRel`, and honours
-/// the fences beside it, which are sites of their own.
+/// Relaxed`. What loom does not tell apart is left out: it takes a `SeqCst` access for one that is `AcqRel`, and
+/// honours the fences beside it, which are sites of their own.
 fn ways(operation: &str) -> Vec<&'static str> {
     let words: Vec<&str> = operation.split(' ').collect();
     match words[..] {

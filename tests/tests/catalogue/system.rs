@@ -1,5 +1,5 @@
-//! Scenarios of sockets, processes and the clock of the system. Those that count descriptors, or stop the process, run in
-//! one of their own.
+//! Scenarios of sockets, processes and the clock of the system. Those that count descriptors, or stop the process, run
+//! in one of their own.
 
 use std::future::Future;
 use std::pin::pin;
