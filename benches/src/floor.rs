@@ -80,7 +80,7 @@ impl Floor {
             }
             Floor::SharedAtomic => shared_atomic(),
             Floor::Alloc => each(300_000, || Box::new([0_u8; 128])),
-            Floor::Clock => each(300_000, || Instant::now()),
+            Floor::Clock => each(300_000, Instant::now),
             Floor::Wake => wake(),
             // SAFETY: takes and touches nothing.
             Floor::Syscall => each(100_000, || unsafe { libc::getppid() }),

@@ -93,8 +93,7 @@ async fn serve<R: Rt>() -> SocketAddr {
                     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"Hello, world!"))))
                 };
                 // A client that goes away is no news.
-                let _ =
-                    http1::Builder::new().serve_connection(io, service_fn(|request| hello(request))).await;
+                let _ = http1::Builder::new().serve_connection(io, service_fn(hello)).await;
             });
         }
     });
