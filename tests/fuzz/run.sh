@@ -19,7 +19,7 @@ if [ "${1-}" = --keep ]; then
     mkdir -p "tests/fuzz/corpus/$target" "target/fuzz/small/$target"
     cargo +nightly fuzz run --fuzz-dir tests/fuzz "$target" "target/fuzz/small/$target" \
       "target/fuzz/corpus/$target" "tests/fuzz/corpus/$target" -- -merge=1 -max_len=256
-    find "target/fuzz/small/$target" -type f -size -1k -print0 | sort -z | head -z -n 60 \
+    find "target/fuzz/small/$target" -type f -size -2k -print0 | sort -z | head -z -n 40 \
       | xargs -0 -r cp -t "tests/fuzz/corpus/$target"
   done
   exit 0
