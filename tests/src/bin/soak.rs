@@ -334,7 +334,7 @@ fn main() -> ExitCode {
             std::process::exit(101);
         }
     }));
-    // Few threads for blocking jobs: up to 512 would come with the bursts, each with memory of its own, and hide a leak.
+    // Few threads for blocking jobs: bursts would start up to 512, each with memory of its own, and hide a leak.
     let runtime = filch::Builder::new().workers(2).blocking_threads(16).build().expect("a runtime");
     let load = Arc::new(Load {
         end: AtomicBool::new(false),
