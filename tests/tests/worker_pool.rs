@@ -2,14 +2,15 @@
 //! panics harms no other, and the end is in order, whatever waits, runs, or is stuck.
 #![allow(missing_docs)]
 
+#[path = "worker_pool/kit.rs"]
+mod kit;
+
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use filch::pool::{
-    CancelOutcome, Death, Job, Priority, SubmitError, WorkerPool, WorkerPoolBuilder, WorkerState,
-};
+use filch::pool::{CancelOutcome, Priority, SubmitError, WorkerPool, WorkerPoolBuilder, WorkerState};
 use filch::sync::Event;
 use filch::testing::cancel_at_every_await;
 use filch::time::{Instant, sleep};
@@ -17,6 +18,8 @@ use filch_tests::{
     Drops, PATIENCE, on_drop, panics, poll_once, single, threads_named, until, until_yielding, watched,
     workers,
 };
+
+use kit::{occupy, raise, watched_pool};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -32,32 +35,6 @@ impl Log {
     fn told(&self) -> String {
         self.0.lock().unwrap().join(" ")
     }
-}
-
-type Deaths = Arc<Mutex<Vec<Death>>>;
-
-/// A builder that keeps what is told of deaths.
-fn watched_pool() -> (WorkerPoolBuilder, Deaths) {
-    let deaths = Deaths::default();
-    let told = deaths.clone();
-    (WorkerPool::builder().on_death(move |death| told.lock().unwrap().push(death.clone())), deaths)
-}
-
-/// Keeps a thread of the pool until the sender sends or goes.
-fn occupy(pool: &WorkerPool) -> (Job<()>, mpsc::Sender<()>) {
-    let ((begun, has_begun), (free, freed)) = (mpsc::channel(), mpsc::channel());
-    let job = pool.call(move || {
-        begun.send(()).unwrap();
-        let _ = freed.recv();
-    });
-    let job = job.heartbeat(None).submit_blocking().unwrap();
-    has_begun.recv().unwrap();
-    (job, free)
-}
-
-/// A panic that the hook does not print.
-fn raise(text: &'static str) {
-    std::panic::resume_unwind(Box::new(text));
 }
 
 #[test]

@@ -2,44 +2,20 @@
 //! replaces both within its rule; the pool says how it is.
 #![allow(missing_docs)]
 
+#[path = "worker_pool/kit.rs"]
+mod kit;
+
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use filch::pool::{
-    Death, DeathCause, Job, JobContext, WorkerKind, WorkerPool, WorkerPoolBuilder, WorkerState,
-};
+use filch::pool::{DeathCause, Job, JobContext, WorkerKind, WorkerPool, WorkerState};
 use filch::time::{Instant, sleep};
 use filch_tests::{Drops, PATIENCE, until, until_yielding, watched, workers};
 
+use kit::{occupy, raise, watched_pool};
+
 const S: Duration = Duration::from_secs(1);
-
-type Deaths = Arc<Mutex<Vec<Death>>>;
-
-/// A builder that keeps what is told of deaths.
-fn watched_pool() -> (WorkerPoolBuilder, Deaths) {
-    let deaths = Deaths::default();
-    let told = deaths.clone();
-    (WorkerPool::builder().on_death(move |death| told.lock().unwrap().push(death.clone())), deaths)
-}
-
-/// Keeps a thread of the pool until the sender sends or goes.
-fn occupy(pool: &WorkerPool) -> (Job<()>, mpsc::Sender<()>) {
-    let ((begun, has_begun), (free, freed)) = (mpsc::channel(), mpsc::channel());
-    let job = pool.call(move || {
-        begun.send(()).unwrap();
-        let _ = freed.recv();
-    });
-    let job = job.heartbeat(None).submit_blocking().unwrap();
-    has_begun.recv().unwrap();
-    (job, free)
-}
-
-/// A panic that the hook does not print.
-fn raise(text: &'static str) {
-    std::panic::resume_unwind(Box::new(text));
-}
 
 #[test]
 fn after_a_panic_there_is_a_fresh_worker_if_that_was_asked_for() {

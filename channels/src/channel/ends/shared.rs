@@ -2,8 +2,7 @@
 //!
 //! Owns a container of messages (`kind.rs` says which), a line of senders that wait for room, one of receivers
 //! that wait for messages, one of those that wait for the end, and the counts of the ends. How one waits is
-//! the wait queue's business (see `wait_queue`; and
-//! `lone.rs`, where there is one receiver). Called by the ends.
+//! the wait queue's business, or, where there is one receiver, that of `lone.rs`. Called by the ends.
 //!
 //! # What a message costs
 //! While nobody waits: a read-modify-write to send and one to receive (each claims a place), and a load of two
